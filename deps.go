@@ -1,0 +1,43 @@
+//go:build deps
+
+// Package deps keeps modules in go.mod while the parts are being built.
+package deps
+
+import (
+	_ "github.com/containernetworking/cni/libcni"
+	_ "github.com/containernetworking/cni/pkg/invoke"
+	_ "github.com/containernetworking/cni/pkg/skel"
+	_ "github.com/containernetworking/cni/pkg/types/100"
+	_ "github.com/containernetworking/cni/pkg/version"
+	_ "github.com/containernetworking/plugins/pkg/ip"
+	_ "github.com/containernetworking/plugins/pkg/ns"
+	_ "github.com/containernetworking/plugins/pkg/testutils"
+	_ "github.com/fsnotify/fsnotify"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/gopacket/gopacket"
+	_ "github.com/gopacket/gopacket/afpacket"
+	_ "github.com/gopacket/gopacket/layers"
+	_ "github.com/ovn-kubernetes/libovsdb/client"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/safchain/ethtool"
+	_ "github.com/spf13/cobra"
+	_ "github.com/vishvananda/netlink"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/term"
+	_ "k8s.io/api/core/v1"
+	_ "k8s.io/client-go/informers"
+	_ "k8s.io/client-go/kubernetes"
+	_ "k8s.io/client-go/tools/clientcmd"
+	_ "k8s.io/client-go/tools/record"
+	_ "k8s.io/component-base/cli/flag"
+	_ "k8s.io/component-base/logs"
+	_ "k8s.io/component-base/logs/api/v1"
+	_ "k8s.io/component-base/logs/json/register"
+	_ "k8s.io/component-base/version"
+	_ "k8s.io/klog/v2"
+	_ "k8s.io/utils/ptr"
+	_ "k8s.io/utils/clock/testing"
+	_ "pgregory.net/rapid"
+	_ "sigs.k8s.io/knftables"
+	_ "sigs.k8s.io/yaml"
+)

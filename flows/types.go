@@ -1,0 +1,201 @@
+package flows
+
+import (
+	"net"
+	"net/netip"
+
+	"github.com/digitalocean/go-openvswitch/ovs"
+)
+
+// Flow is an OpenFlow flow in the terms of go-openvswitch.
+type Flow = ovs.Flow
+
+// Direction is the side of a connection on which a decision is taken, seen from
+// the rule's subject.
+type Direction uint8
+
+// The directions of a decision. Egress is decided first, at the connection's
+// source; Ingress after routing, at its destination.
+const (
+	Egress Direction = iota
+	Ingress
+)
+
+// Directions lists both directions in the order in which a packet meets them.
+var Directions = [2]Direction{Egress, Ingress}
+
+// String returns "egress" or "ingress".
+func (d Direction) String() string {
+	if d == Egress {
+		return "egress"
+	}
+	return "ingress"
+}
+
+// Opposite returns the other direction.
+func (d Direction) Opposite() Direction { return d ^ 1 }
+
+// Term is a handle for a set of pods or addresses that rules refer to. Handles
+// are the caller's: it gives the same handle to the same set for as long as any
+// rule, port or peer names it. Zero is not a term.
+//
+// Subject terms and peer terms of each direction are separate spaces: Term 7 as
+// a subject of egress has nothing to do with Term 7 as a peer of egress.
+type Term uint32
+
+// Transport protocol numbers (IANA protocol-numbers) a Service may name.
+const (
+	TCP  uint8 = 6
+	UDP  uint8 = 17
+	SCTP uint8 = 132
+)
+
+// Service is a transport protocol with a range of destination ports.
+type Service struct {
+	// Protocol is TCP, UDP or SCTP.
+	Protocol uint8
+	// Port is the first port of the range; zero means every port of the protocol.
+	Port uint16
+	// EndPort is the last port of the range, inclusive; zero means Port alone.
+	EndPort uint16
+}
+
+// RuleKey names a rule for as long as it lives, across restarts and on every
+// node alike: its conjunction id is found from it. For a Kubernetes policy it
+// reads "NetworkPolicy/shop/db-guard/ingress/0"; a rule that must be split
+// carries a suffix ("…/0#http=8080").
+type RuleKey string
+
+// Tier orders rules: all rules of a lower tier are asked before any of a higher
+// one.
+type Tier uint8
+
+// TierNetworkPolicy holds the rules of networking.k8s.io/v1 NetworkPolicy:
+// unordered, allow only.
+const TierNetworkPolicy Tier = 1
+
+// Rule allows the subjects to exchange the services with the peers. For Egress
+// the subjects are connection sources and the peers destinations, for Ingress
+// the other way round.
+type Rule struct {
+	Direction Direction
+	Tier      Tier
+	// Subjects are the subject terms of the rule, as a union. At least one.
+	Subjects []Term
+	// AnyPeer lets the rule match every address; Peers must then be empty.
+	AnyPeer bool
+	// Peers are the peer terms of the rule, as a union. Without AnyPeer and
+	// without peers the rule matches nothing.
+	Peers []Term
+	// Services is a union; empty means all traffic of any protocol, ICMP too.
+	Services []Service
+}
+
+// Subject says which subject terms select a port in one direction.
+type Subject struct {
+	// Terms are sorted and without duplicates.
+	Terms []Term
+	// Isolated is true if some policy of this direction selects the port: what
+	// no rule allows is then dropped.
+	Isolated bool
+}
+
+// Port is a pod's port on this node's bridge.
+type Port struct {
+	// Name is the name of the port and of its interface in OVSDB.
+	Name string
+	// OFPort is the OpenFlow port number, 1 to 65279.
+	OFPort uint32
+	// MAC is the pod's Ethernet address.
+	MAC net.HardwareAddr
+	// Addrs are the pod's addresses, at most one of each family.
+	Addrs []netip.Addr
+	// Subject is how rules of each direction see the port, indexed by Direction.
+	Subject [2]Subject
+	// Pending is true as long as it is not known which policies select the pod:
+	// every new connection from and to it is then dropped, but for the node's.
+	Pending bool
+}
+
+// Peer says which peer terms select a pod's address, indexed by the direction
+// of the rules that name the terms.
+type Peer struct {
+	Terms [2][]Term // sorted, without duplicates
+}
+
+// Block is an ipBlock: the addresses of CIDR that lie in none of Except.
+type Block struct {
+	CIDR   netip.Prefix
+	Except []netip.Prefix
+}
+
+// Node is what the pipeline must know of the node it runs on.
+type Node struct {
+	// GatewayOFPort is the OpenFlow port number of the gateway port, the bridge's
+	// way to and from the node's own network stack.
+	GatewayOFPort uint32
+	// GatewayMAC is the Ethernet address of the gateway port's interface.
+	GatewayMAC net.HardwareAddr
+	// Gateways are the addresses pods use as their next hop, at most one of each
+	// family. The bridge itself answers ARP and neighbour discovery for them.
+	Gateways []netip.Addr
+	// PodCIDRs are the node's own pod ranges, at most one of each family.
+	PodCIDRs []netip.Prefix
+	// Addrs are all addresses of the node: traffic from them through the gateway
+	// port always reaches the pods of this node (probes).
+	Addrs []netip.Addr
+}
+
+// Delta is a change of what the pipeline has to enforce. Each list is applied
+// in order; deltas name an object at most once.
+type Delta struct {
+	// Node, if set, replaces what is known of the node.
+	Node   *Node
+	Ports  []PortChange
+	Peers  []PeerChange
+	Blocks []BlockChange
+	Rules  []RuleChange
+}
+
+// Empty reports whether the delta changes nothing.
+func (d *Delta) Empty() bool {
+	return d.Node == nil && len(d.Ports) == 0 && len(d.Peers) == 0 && len(d.Blocks) == 0 && len(d.Rules) == 0
+}
+
+// PortChange sets a port, or removes it if Port is nil.
+type PortChange struct {
+	Name string
+	Port *Port
+}
+
+// PeerChange sets the peer terms of an address, or removes the address if Peer
+// is nil.
+type PeerChange struct {
+	Addr netip.Addr
+	Peer *Peer
+}
+
+// BlockChange makes a peer term of one direction stand for an ipBlock, or ends
+// that if Block is nil.
+type BlockChange struct {
+	Direction Direction
+	Term      Term
+	Block     *Block
+}
+
+// RuleChange sets a rule, or removes it if Rule is nil.
+type RuleChange struct {
+	Key  RuleKey
+	Rule *Rule
+}
+
+// Changes is what a Delta changes on the bridge, to be written as one atomic
+// bundle. Flows in Delete are named by their match and priority; a flow whose
+// actions or cookie change is in Add only, where it replaces what is there.
+type Changes struct {
+	Add    []*Flow
+	Delete []*Flow
+}
+
+// Empty reports whether nothing changes.
+func (c *Changes) Empty() bool { return len(c.Add) == 0 && len(c.Delete) == 0 }
