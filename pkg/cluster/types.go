@@ -25,12 +25,14 @@ type Pod struct {
 	Key
 	// UID is the pod's uid as the kubelet hands it to a CNI plugin; for a static
 	// pod that is the value of the kubernetes.io/config.hash annotation, not the
-	// mirror pod's metadata.uid.
+	// mirror pod's metadata.uid. Empty if nothing says it, as in a manifest without
+	// a uid.
 	UID string
 	// Node is the name of the node the pod is bound to, empty if to none yet.
 	Node   string
 	Labels map[string]string
-	// IPs are all addresses of status.podIPs; empty until the pod has some.
+	// IPs are all addresses of status.podIPs; empty until the pod has some, and
+	// again once it is Finished.
 	IPs []netip.Addr
 	// HostNetwork pods are neither subjects nor peers of policies.
 	HostNetwork bool
@@ -63,8 +65,9 @@ type Node struct {
 	Addrs []netip.Addr
 }
 
-// Event is one change of the cluster. Exactly one of the object fields is set,
-// or Synced is true.
+// Event is one change of the cluster: exactly one of the object fields is set,
+// or Synced is true, or Problem is set. Objects are shared between events and
+// with the source; whoever receives one must not change it.
 type Event struct {
 	// Deleted is true if the object is gone; its last known state, or at least its
 	// name, is then in the object field.
