@@ -1,0 +1,161 @@
+package flows
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"github.com/digitalocean/go-openvswitch/ovs"
+
+	"github.com/sluice-cni/sluice/flows/internal/flow"
+)
+
+// Priorities that more than one file uses.
+const (
+	priClause = 100 // conjunctions and their rules
+	priChain  = 10  // from a page to the next
+	priMiss   = 0   // what a table does with all else
+	priLookup = 100 // an exact address; region flows lie below at their prefix's length
+)
+
+// newFlow returns a flow; matches are in the order in which ovs-ofctl prints
+// them.
+func newFlow(t Table, priority int, c Cookie, proto ovs.Protocol, inPort uint32, matches []ovs.Match, actions ...ovs.Action) *Flow {
+	return &Flow{
+		Table: int(t), Priority: priority, Cookie: uint64(c), Protocol: proto, InPort: int(inPort),
+		Matches: matches, Actions: actions,
+	}
+}
+
+func gotoTable(t Table) ovs.Action { return flow.Goto(int(t)) }
+
+// match builds a list of text matches from field, value, field, value...
+func match(fieldsAndValues ...string) []ovs.Match {
+	var ms []ovs.Match
+	for i := 0; i < len(fieldsAndValues); i += 2 {
+		ms = append(ms, flow.Match(fieldsAndValues[i], fieldsAndValues[i+1]))
+	}
+	return ms
+}
+
+var (
+	cookiePipeline = NewCookie(KindPipeline, 0)
+	cookieNode     = NewCookie(KindNode, 0)
+)
+
+// baseFlows are the flows that do not depend on ports, peers or rules.
+func (p *Pipeline) baseFlows() []*Flow {
+	fs := frameFlows()
+	n := p.node
+	gw := n.GatewayOFPort
+	node := func(t Table, priority int, proto ovs.Protocol, inPort uint32, m []ovs.Match, actions ...ovs.Action) {
+		fs = append(fs, newFlow(t, priority, cookieNode, proto, inPort, m, actions...))
+	}
+	fromGateway := flow.Set(regSource, sourceGateway)
+	node(TableClassifier, 220, ovs.ProtocolARP, gw, nil, gotoTable(TableArpResponder))
+	node(TableClassifier, 220, ovs.ProtocolICMPv6, gw, match("icmp_type", "135"), gotoTable(TableArpResponder))
+	for _, proto := range ipFamilies {
+		node(TableClassifier, 190, proto, gw, nil, fromGateway, gotoTable(TableConntrack))
+	}
+	node(TableConntrackState, 190, "", gw, match("ct_state", "+new+trk"), gotoTable(TableRoute))
+	for _, a := range n.Gateways {
+		fs = append(fs, responder(cookieNode, 0, a, n.GatewayMAC))
+	}
+	for _, cidr := range n.PodCIDRs {
+		fs = append(fs, newFlow(TableRoute, 100, NewCookie(KindUnroutable, 0), flow.IPProtocol(cidr.Addr()), 0,
+			match(flow.DstField(cidr.Addr()), cidr.Masked().String()), ovs.Drop()))
+	}
+	toGateway := []ovs.Action{flow.SetText(n.GatewayMAC.String(), "eth_dst"), flow.Set(regOutput, gw), gotoTable(TableIngressPeer)}
+	fromPod := flow.IsMasked(regSource, sourcePod, sourceKindMask)
+	for _, a := range n.Gateways {
+		node(TableRoute, 150, flow.IPProtocol(a), 0, append([]ovs.Match{fromPod}, match(flow.DstField(a), a.String())...), toGateway...)
+	}
+	for _, proto := range ipFamilies {
+		node(TableRoute, 50, proto, 0, []ovs.Match{fromPod}, toGateway...)
+	}
+	node(TableIngressPeer, 290, "", 0, []ovs.Match{flow.Is(regOutput, gw)}, gotoTable(TableCommit))
+	for _, a := range n.Addrs {
+		node(TableIngressPeer, 280, flow.IPProtocol(a), gw, match(flow.SrcField(a), a.String()), gotoTable(TableCommit))
+	}
+	return fs
+}
+
+var ipFamilies = [2]ovs.Protocol{ovs.ProtocolIPv4, ovs.ProtocolIPv6}
+
+// frameFlows are the flows of every pipeline.
+func frameFlows() []*Flow {
+	var fs []*Flow
+	add := func(t Table, priority int, proto ovs.Protocol, m []ovs.Match, actions ...ovs.Action) {
+		fs = append(fs, newFlow(t, priority, cookiePipeline, proto, 0, m, actions...))
+	}
+	// Only solicitations get in, and they are answered by the bridge. Redirects
+	// and router or neighbour advertisements would let a pod steer others.
+	for _, icmpType := range []int{133, 134, 136, 137} {
+		add(TableClassifier, 210, ovs.ProtocolICMPv6, match("icmp_type", strconv.Itoa(icmpType)), ovs.Drop())
+	}
+	// There is no multicast between pods.
+	add(TableClassifier, 205, ovs.ProtocolIPv4, match("nw_dst", "224.0.0.0/4"), ovs.Drop())
+	add(TableClassifier, 205, ovs.ProtocolIPv4, match("nw_dst", "255.255.255.255"), ovs.Drop())
+	add(TableClassifier, 205, ovs.ProtocolIPv6, match("ipv6_dst", "ff00::/8"), ovs.Drop())
+
+	for i, zone := range [2]uint16{ZoneIPv4, ZoneIPv6} {
+		add(TableConntrack, priLookup, ipFamilies[i], nil,
+			ovs.ConnectionTracking(fmt.Sprintf("table=%d,zone=%d", TableConntrackState, zone)))
+		add(TableCommit, priLookup, ipFamilies[i], nil,
+			ovs.ConnectionTracking(fmt.Sprintf("commit,zone=%d,exec(move:%s->NXM_NX_CT_LABEL[0..31],move:%s->NXM_NX_CT_LABEL[32..63])",
+				zone, regEgressRule.NXM(), regIngressRule.NXM())),
+			gotoTable(TableOutput))
+	}
+	fs = append(fs, newFlow(TableConntrackState, 300, NewCookie(KindInvalid, 0), "", 0, match("ct_state", "+inv+trk"), ovs.Drop()))
+	add(TableConntrackState, 290, "", match("ct_state", "+est+trk"), gotoTable(TableRoute))
+	add(TableConntrackState, 290, "", match("ct_state", "+rel+trk"), gotoTable(TableRoute))
+
+	// Established and related packets have had their verdict.
+	add(TableIngressPeer, 300, "", match("ct_state", "+est+trk"), gotoTable(TableOutput))
+	add(TableIngressPeer, 300, "", match("ct_state", "+rel+trk"), gotoTable(TableOutput))
+	self := flow.IsMasked(regSource, sourceSelf, sourceSelf)
+	add(TableIngressPeer, 285, "", []ovs.Match{self}, gotoTable(TableCommit))
+	// A subject no rule selects is decided by isolation alone; to look at the
+	// source would give each source a megaflow of its own.
+	add(TableIngressPeer, 270, "", []ovs.Match{flow.Is(regIngressPage, 0)}, gotoTable(TableIngressDefault))
+	for _, d := range Directions {
+		t := tablesOf[d]
+		add(t.peer, priMiss, "", nil, gotoTable(t.block))
+		add(t.block, priMiss, "", nil, gotoTable(t.policy))
+		add(t.policy, priMiss, "", nil, gotoTable(t.dflt))
+		add(t.dflt, priMiss, "", nil, gotoTable(t.after))
+	}
+	add(TableOutput, priLookup, "", []ovs.Match{self}, ovs.InPort())
+	add(TableOutput, 10, "", []ovs.Match{flow.Is(regOutput, 0)}, ovs.Drop())
+	add(TableOutput, priMiss, "", nil, ovs.OutputField(regOutput.NXM()))
+
+	for _, t := range []Table{TableClassifier, TableArpResponder, TableConntrack, TableConntrackState, TableCommit} {
+		add(t, priMiss, "", nil, ovs.Drop())
+	}
+	fs = append(fs, newFlow(TableRoute, priMiss, NewCookie(KindUnroutable, 0), "", 0, nil, ovs.Drop()))
+	return fs
+}
+
+// responder answers ARP requests (RFC 826) or neighbour solicitations (RFC 4861)
+// for an address, to those that ask on a port, or on any if it is zero.
+func responder(c Cookie, inPort uint32, a netip.Addr, mac net.HardwareAddr) *Flow {
+	m := mac.String()
+	turn := func(src, dst string) ovs.Action { return ovs.Move(src, dst) }
+	if a.Is4() {
+		return newFlow(TableArpResponder, 100, c, ovs.ProtocolARP, inPort, match("arp_tpa", a.String(), "arp_op", "1"),
+			turn("NXM_OF_ETH_SRC[]", "NXM_OF_ETH_DST[]"), flow.SetText(m, "eth_src"),
+			flow.SetText("2", "arp_op"),
+			turn("NXM_NX_ARP_SHA[]", "NXM_NX_ARP_THA[]"), flow.SetText(m, "arp_sha"),
+			turn("NXM_OF_ARP_SPA[]", "NXM_OF_ARP_TPA[]"), flow.SetText(a.String(), "arp_spa"),
+			ovs.InPort())
+	}
+	return newFlow(TableArpResponder, 100, c, ovs.ProtocolICMPv6, inPort, match("icmp_type", "135", "icmp_code", "0", "nd_target", a.String()),
+		turn("NXM_OF_ETH_SRC[]", "NXM_OF_ETH_DST[]"), flow.SetText(m, "eth_src"),
+		turn("NXM_NX_IPV6_SRC[]", "NXM_NX_IPV6_DST[]"), flow.SetText(a.String(), "ipv6_src"), flow.SetText("255", "nw_ttl"),
+		flow.SetText("136", "icmpv6_type"), flow.SetText("0", "icmpv6_code"),
+		// Router, solicited and override flags, and the option's type: it was the
+		// asker's source link-layer address and becomes our target one.
+		flow.SetText("0xe0000000", "nd_reserved"), flow.SetText("2", "nd_options_type"), flow.SetText(m, "nd_tll"),
+		ovs.InPort())
+}

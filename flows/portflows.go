@@ -1,0 +1,116 @@
+package flows
+
+import (
+	"net/netip"
+
+	"github.com/digitalocean/go-openvswitch/ovs"
+
+	"github.com/sluice-cni/sluice/flows/internal/flow"
+)
+
+// portFlows are the flows of one pod's port. None depends on how many rules
+// there are.
+func (p *Pipeline) portFlows(pt *port) []*Flow {
+	var fs []*Flow
+	n := pt.OFPort
+	mac := pt.MAC.String()
+	cookie := NewCookie(KindPort, uint64(n))
+	add := func(t Table, priority int, proto ovs.Protocol, inPort uint32, m []ovs.Match, actions ...ovs.Action) {
+		fs = append(fs, newFlow(t, priority, cookie, proto, inPort, m, actions...))
+	}
+	fromPod := []ovs.Action{flow.Set(regSource, sourcePod), gotoTable(TableConntrack)}
+	for _, a := range pt.Addrs {
+		if a.Is4() {
+			add(TableClassifier, 220, ovs.ProtocolARP, n, match("dl_src", mac, "arp_spa", a.String(), "arp_sha", mac), gotoTable(TableArpResponder))
+		} else {
+			// The responder answers whoever asks and nobody else hears the
+			// solicitation, so its source address need not be checked.
+			add(TableClassifier, 220, ovs.ProtocolICMPv6, n, match("dl_src", mac, "icmp_type", "135"), gotoTable(TableArpResponder))
+		}
+		add(TableClassifier, 190, flow.IPProtocol(a), n, match("dl_src", mac, flow.SrcField(a), a.String()), fromPod...)
+		fs = append(fs, responder(cookie, p.node.GatewayOFPort, a, pt.MAC))
+	}
+	fs = append(fs, newFlow(TableClassifier, 10, NewCookie(KindSpoof, uint64(n)), "", n, nil, ovs.Drop()))
+
+	for _, a := range pt.Addrs {
+		add(TableConntrackState, 250, flow.IPProtocol(a), n, match("ct_state", "+new+trk", flow.DstField(a), a.String()),
+			flow.Set(regSource, sourcePod|sourceSelf), gotoTable(TableRoute))
+	}
+	add(TableConntrackState, 200, "", n, match("ct_state", "+new+trk"), p.enter(pt, Egress)...)
+	for _, a := range pt.Addrs {
+		actions := []ovs.Action{
+			flow.SetText(p.node.GatewayMAC.String(), "eth_src"), flow.SetText(mac, "eth_dst"), flow.Set(regOutput, n),
+		}
+		add(TableRoute, 200, flow.IPProtocol(a), 0, match(flow.DstField(a), a.String()), append(actions, p.enter(pt, Ingress)...)...)
+	}
+	for _, d := range Directions {
+		var c Cookie
+		switch {
+		case pt.Pending:
+			c = NewCookie(kindOf(KindEgressPending, d), uint64(n))
+		case pt.Subject[d].Isolated:
+			c = NewCookie(kindOf(KindEgressIsolation, d), uint64(n))
+		default:
+			continue
+		}
+		if d == Egress {
+			fs = append(fs, newFlow(TableEgressDefault, priLookup, c, "", n, nil, ovs.Drop()))
+		} else {
+			fs = append(fs, newFlow(TableIngressDefault, priLookup, c, "", 0, []ovs.Match{flow.Is(regOutput, n)}, ovs.Drop()))
+		}
+	}
+	return fs
+}
+
+// enter loads the port's subject identity and first page of one direction and
+// goes where its verdict begins. Without rules that is the default at once.
+func (p *Pipeline) enter(pt *port, d Direction) []ovs.Action {
+	r, class := regsOf[d], pt.class[d]
+	entry := p.sides[d].rules.Entry(class)
+	if pt.Pending {
+		entry = 0
+	}
+	var actions []ovs.Action
+	if entry != 0 {
+		actions = append(actions, flow.Set(r.subject, class), flow.Set(r.page, entry))
+	}
+	switch {
+	case d == Ingress || entry != 0:
+		// IngressPeer must see every packet: established ones leave there.
+		return append(actions, gotoTable(tablesOf[d].peer))
+	case pt.Pending || pt.Subject[d].Isolated:
+		return append(actions, gotoTable(TableEgressDefault))
+	}
+	return append(actions, gotoTable(TableRoute))
+}
+
+// peerFlow loads the identity of a pod's address as the other side of a
+// connection.
+func peerFlow(d Direction, a netip.Addr, class uint32) *Flow {
+	t := tablesOf[d]
+	field := flow.DstField(a)
+	if d == Ingress {
+		field = flow.SrcField(a)
+	}
+	return newFlow(t.peer, priLookup, NewCookie(kindOf(KindEgressPeer, d), uint64(class)), flow.IPProtocol(a), 0,
+		match(field, a.String()), flow.Set(regsOf[d].peer, class), gotoTable(t.block))
+}
+
+// regionFlow loads the region of the addresses under a prefix; the longest
+// prefix has the highest priority.
+func regionFlow(d Direction, pfx netip.Prefix, class uint32) *Flow {
+	t := tablesOf[d]
+	field := flow.DstField(pfx.Addr())
+	if d == Ingress {
+		field = flow.SrcField(pfx.Addr())
+	}
+	var m []ovs.Match
+	switch {
+	case pfx.IsSingleIP():
+		m = match(field, pfx.Addr().String())
+	case pfx.Bits() > 0:
+		m = match(field, pfx.String())
+	}
+	return newFlow(t.block, 1+pfx.Bits(), NewCookie(kindOf(KindEgressBlock, d), uint64(class)), flow.IPProtocol(pfx.Addr()), 0,
+		m, flow.Set(regsOf[d].block, class), gotoTable(t.policy))
+}

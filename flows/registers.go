@@ -1,0 +1,52 @@
+package flows
+
+import "github.com/sluice-cni/sluice/flows/internal/flow"
+
+// The registers of the pipeline. Each has one meaning and one table that
+// writes it; zero always means "nothing there".
+const (
+	// regSource tells where the packet came from; written by Classifier (kind)
+	// and ConntrackState (regSourceSelf).
+	regSource flow.Reg = 0
+	// regOutput is the OpenFlow port the packet leaves by; written by Route.
+	regOutput flow.Reg = 1
+	// regEgressSubject and regIngressSubject are the subject identities of source
+	// and destination; written by ConntrackState and Route.
+	regEgressSubject  flow.Reg = 2
+	regIngressSubject flow.Reg = 3
+	// regEgressPeer and regIngressPeer are the identities of the other side's
+	// pod; written by EgressPeer and IngressPeer.
+	regEgressPeer  flow.Reg = 4
+	regIngressPeer flow.Reg = 5
+	// regEgressBlock and regIngressBlock are the regions of the other side's
+	// address; written by EgressBlock and IngressBlock.
+	regEgressBlock  flow.Reg = 6
+	regIngressBlock flow.Reg = 7
+	// regEgressPage and regIngressPage are the pages of rules still to be asked;
+	// written with the subject, and by the policy tables as pages miss.
+	regEgressPage  flow.Reg = 8
+	regIngressPage flow.Reg = 9
+	// regEgressRule and regIngressRule are the ids of the rules that allowed the
+	// connection; written by the policy tables, kept in ct_label by Commit.
+	regEgressRule  flow.Reg = 10
+	regIngressRule flow.Reg = 11
+)
+
+// Values of regSource.
+const (
+	sourceKindMask uint32 = 0xf
+	sourcePod      uint32 = 1
+	sourceGateway  uint32 = 2
+	// sourceSelf marks a pod's connection to its own address.
+	sourceSelf uint32 = 0x10
+)
+
+// sideRegs are the registers of one direction.
+type sideRegs struct {
+	subject, peer, block, page, rule flow.Reg
+}
+
+var regsOf = [2]sideRegs{
+	Egress:  {regEgressSubject, regEgressPeer, regEgressBlock, regEgressPage, regEgressRule},
+	Ingress: {regIngressSubject, regIngressPeer, regIngressBlock, regIngressPage, regIngressRule},
+}

@@ -1,0 +1,100 @@
+package flows
+
+// Table is the number of an OpenFlow table. Its name is set on the bridge, so
+// ovs-ofctl and ofproto/trace show it.
+type Table uint8
+
+// The tables of the pipeline, in the order in which a packet meets them.
+const (
+	// TableClassifier tells where a packet comes from and stops what a pod may
+	// not send: a foreign MAC, address, ARP or neighbour advertisement.
+	TableClassifier Table = iota
+	// TableArpResponder answers ARP requests and neighbour solicitations. None
+	// ever crosses the bridge, so none can be spoofed.
+	TableArpResponder
+	// TableConntrack looks the packet's connection up, in one zone per family.
+	TableConntrack
+	// TableConntrackState lets established and related packets skip the verdict,
+	// drops invalid ones and gives new ones their source's subject identity.
+	TableConntrackState
+	// TableEgressPeer loads the identity of the destination pod.
+	TableEgressPeer
+	// TableEgressBlock loads the region of the destination address.
+	TableEgressBlock
+	// TableEgressPolicy holds the conjunctions of the egress rules.
+	TableEgressPolicy
+	// TableEgressDefault drops what no rule allowed an egress-isolated pod.
+	TableEgressDefault
+	// TableRoute finds the output port and the destination's subject identity.
+	TableRoute
+	// TableIngressPeer loads the identity of the source pod.
+	TableIngressPeer
+	// TableIngressBlock loads the region of the source address.
+	TableIngressBlock
+	// TableIngressPolicy holds the conjunctions of the ingress rules.
+	TableIngressPolicy
+	// TableIngressDefault drops what no rule allowed to an ingress-isolated pod.
+	TableIngressDefault
+	// TableCommit commits a connection together with the rules that allowed it.
+	TableCommit
+	// TableOutput sends the packet out.
+	TableOutput
+	// NumTables is how many tables there are.
+	NumTables
+)
+
+var tableNames = [NumTables]string{
+	"Classifier", "ArpResponder", "Conntrack", "ConntrackState",
+	"EgressPeer", "EgressBlock", "EgressPolicy", "EgressDefault",
+	"Route",
+	"IngressPeer", "IngressBlock", "IngressPolicy", "IngressDefault",
+	"Commit", "Output",
+}
+
+// String returns the table's name.
+func (t Table) String() string {
+	if t < NumTables {
+		return tableNames[t]
+	}
+	return "unknown"
+}
+
+// TableByName returns the table of that name.
+func TableByName(name string) (Table, bool) {
+	for t, n := range tableNames {
+		if n == name {
+			return Table(t), true
+		}
+	}
+	return 0, false
+}
+
+// Prefixes are the address fields of a table for which the switch should keep
+// prefix tries (ovs-vswitchd.conf.db(5), Flow_Table prefixes), so that a
+// megaflow matches no more bits of an address than the table's answer needs.
+func (t Table) Prefixes() []string {
+	switch t {
+	case TableEgressPeer, TableEgressBlock, TableRoute:
+		return []string{"ip_dst", "ipv6_dst"}
+	case TableIngressPeer, TableIngressBlock:
+		return []string{"ip_src", "ipv6_src"}
+	}
+	return nil
+}
+
+// sideTables are the tables of one direction.
+type sideTables struct {
+	peer, block, policy, dflt, after Table
+}
+
+var tablesOf = [2]sideTables{
+	Egress:  {TableEgressPeer, TableEgressBlock, TableEgressPolicy, TableEgressDefault, TableRoute},
+	Ingress: {TableIngressPeer, TableIngressBlock, TableIngressPolicy, TableIngressDefault, TableCommit},
+}
+
+// Conntrack zones, one per family: the same 5-tuple text can't be mistaken for
+// the other family's, and a flush names what it means.
+const (
+	ZoneIPv4 uint16 = 65520
+	ZoneIPv6 uint16 = 65521
+)
