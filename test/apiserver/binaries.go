@@ -1,0 +1,37 @@
+package apiserver
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// BuildCommand builds the Kubernetes binaries that are missing.
+const BuildCommand = "make kubernetes"
+
+// Binary returns the path at which build/kubernetes/build.sh puts a Kubernetes
+// command. It need not be there.
+func Binary(command string) (string, error) {
+	cache := os.Getenv("SLUICE_CACHE")
+	if cache == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("find the folder of %s: %w", command, err)
+		}
+		cache = filepath.Join(user, "sluice")
+	}
+	return filepath.Join(cache, "kubernetes-"+Version, command), nil
+}
+
+// lookup returns the path of a Kubernetes command that is there.
+func lookup(command string) (string, error) {
+	path, err := Binary(command)
+	if err != nil {
+		return "", err
+	}
+	if _, err := exec.LookPath(path); err != nil {
+		return "", fmt.Errorf("find %s %s: %w (run: %s)", command, Version, err, BuildCommand)
+	}
+	return path, nil
+}
