@@ -1,0 +1,253 @@
+package vsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+)
+
+// Datapath types of a bridge.
+const (
+	// DatapathSystem is the kernel's openvswitch module.
+	DatapathSystem = "system"
+	// DatapathNetdev is ovs-vswitchd's own, in userspace.
+	DatapathNetdev = "netdev"
+	// DatapathDummy lets no packet out of ovs-vswitchd; for tests.
+	DatapathDummy = "dummy"
+)
+
+// Bridge describes a bridge as it should be.
+type Bridge struct {
+	// Name is the name of the bridge and of its local port, at most 15 bytes.
+	Name string
+	// DatapathType is one of the constants above. Empty keeps what the bridge has,
+	// or leaves it to Open vSwitch, which means system. Changing it takes all
+	// flows away.
+	DatapathType string
+	// Gateway is the name of the port that leads to the node's own network stack,
+	// at most 15 bytes. It is of type internal, or dummy on the dummy datapath.
+	Gateway string
+	// GatewayMAC is the Ethernet address to give the gateway's interface. Without
+	// one it is Open vSwitch's choice, which may change when it restarts.
+	GatewayMAC net.HardwareAddr
+	// MTU is the MTU to ask for the gateway's interface; zero leaves it to Open
+	// vSwitch.
+	MTU int
+	// Tables are the names of the OpenFlow tables; a table that is not here loses
+	// its name. Nil leaves tables as they are.
+	Tables map[uint8]string
+	// Prefixes are the fields for which a table keeps a prefix tree (ovs-fields
+	// names, at most 3 a table), so that the megaflows of one address don't tell
+	// all others apart. They apply only if Tables is set. Tables that are not here
+	// have Open vSwitch's default, nw_dst and nw_src.
+	Prefixes map[uint8][]string
+}
+
+// BridgeState is what a bridge is.
+type BridgeState struct {
+	// UUID is the identifier of its row in the database.
+	UUID string
+	Name string
+	// DatapathID is its OpenFlow datapath id, 16 hex digits.
+	DatapathID string
+	// DatapathType is never empty.
+	DatapathType string
+	// Gateway is the name of the gateway port, empty if EnsureBridge has made none.
+	Gateway string
+	// GatewayOFPort is the gateway's OpenFlow port number.
+	GatewayOFPort uint32
+	// GatewayMAC is the Ethernet address of the gateway's interface.
+	GatewayMAC net.HardwareAddr
+}
+
+// EnsureBridge makes the bridge, its local port and its gateway port, or changes
+// what differs: fail mode secure, so that a bridge without flows forwards
+// nothing; no in-band control, whose hidden flows come before all others; and
+// all OpenFlow versions up to 1.5. What Sluice has no opinion on stays. If
+// nothing differs it writes nothing.
+//
+// It returns once ovs-vswitchd has set the bridge up and the gateway has a
+// number.
+func (db *DB) EnsureBridge(ctx context.Context, b Bridge) error {
+	if err := db.ensureBridge(ctx, b); err != nil {
+		return fmt.Errorf("ensure bridge %s: %w", b.Name, err)
+	}
+	return nil
+}
+
+func (db *DB) ensureBridge(ctx context.Context, b Bridge) error {
+	if err := b.validate(); err != nil {
+		return err
+	}
+	for {
+		s, err := db.fresh(ctx)
+		if err != nil {
+			return err
+		}
+		p := plan{session: s}
+		if err := p.bridge(b); err != nil {
+			return err
+		}
+		if len(p.ops) == 0 {
+			return db.waitBridge(ctx, b, 0)
+		}
+		cfg, err := db.commit(ctx, s, p)
+		if errors.Is(err, errLost) {
+			// Whether it took place shows in the next plan.
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return db.waitBridge(ctx, b, cfg)
+	}
+}
+
+func (b *Bridge) validate() error {
+	switch {
+	case b.Name == "" || len(b.Name) > 15:
+		return fmt.Errorf("Name %q: want 1 to 15 bytes", b.Name)
+	case b.Gateway == "" || len(b.Gateway) > 15 || b.Gateway == b.Name:
+		return fmt.Errorf("Gateway %q: want 1 to 15 bytes, and not the bridge's name", b.Gateway)
+	case len(b.GatewayMAC) != 0 && len(b.GatewayMAC) != 6:
+		return fmt.Errorf("GatewayMAC %q is not an Ethernet address", b.GatewayMAC)
+	case b.MTU < 0:
+		return fmt.Errorf("MTU %d is negative", b.MTU)
+	}
+	for table, fields := range b.Prefixes {
+		if len(fields) > 3 {
+			return fmt.Errorf("Prefixes: %d fields for table %d, at most 3", len(fields), table)
+		}
+	}
+	return nil
+}
+
+// commit writes the plan and returns the number ovs-vswitchd will show in
+// cur_cfg once it has applied it.
+func (db *DB) commit(ctx context.Context, s *session, p plan) (cfg int, err error) {
+	root := where("_uuid", ovsdb.ConditionEqual, ovsdb.UUID{GoUUID: p.root})
+	p.add(
+		mutate(rootTable, root, "next_cfg", ovsdb.MutateOperationAdd, 1),
+		ovsdb.Operation{Op: ovsdb.OperationSelect, Table: rootTable, Where: root, Columns: []string{"next_cfg"}},
+	)
+	results, err := db.write(ctx, s, p.ops...)
+	if err != nil {
+		return 0, err
+	}
+	rows := results[len(p.ops)-1].Rows
+	if len(rows) != 1 {
+		return 0, errors.New("the database's Open_vSwitch row is gone")
+	}
+	number, ok := rows[0]["next_cfg"].(float64) // all JSON numbers are
+	if !ok {
+		return 0, fmt.Errorf("next_cfg is %v, not a number", rows[0]["next_cfg"])
+	}
+	return int(number), nil
+}
+
+// waitBridge waits until ovs-vswitchd has set the bridge and its gateway up. If
+// it says that it has applied the configuration numbered cfg and they are not
+// there, they will not come any more; zero is no configuration.
+func (db *DB) waitBridge(ctx context.Context, b Bridge, cfg int) error {
+	var missing string
+	err := db.await(ctx, func(s *session) (bool, error) {
+		state, err := s.bridgeState(b.Name)
+		switch {
+		case err != nil:
+			return false, err
+		case state.DatapathID == "":
+			missing = fmt.Sprintf("the bridge has no datapath id; is datapath type %s available?", state.DatapathType)
+		case state.GatewayOFPort == 0:
+			missing = fmt.Sprintf("gateway port %s has no OpenFlow port number", b.Gateway)
+		default:
+			return true, nil
+		}
+		if root, ok := s.root(); cfg != 0 && ok && root.CurCfg >= cfg {
+			return false, errors.New("ovs-vswitchd did not set it up: " + missing)
+		}
+		return false, nil
+	})
+	if err != nil && ctx.Err() != nil && missing != "" {
+		return fmt.Errorf("%s; is ovs-vswitchd running?: %w", missing, err)
+	}
+	return err
+}
+
+// Bridge returns the state of a bridge. It is an error if there is none, or if
+// its gateway could not be set up.
+func (db *DB) Bridge(ctx context.Context, name string) (BridgeState, error) {
+	s, err := db.fresh(ctx)
+	if err != nil {
+		return BridgeState{}, fmt.Errorf("read bridge %s: %w", name, err)
+	}
+	return s.bridgeState(name)
+}
+
+func (s *session) bridgeState(name string) (BridgeState, error) {
+	row := bridgeRow{Name: name}
+	if !s.get(&row) {
+		return BridgeState{}, fmt.Errorf("bridge %s does not exist", name)
+	}
+	state := BridgeState{UUID: row.UUID, Name: name, DatapathType: datapathType(row.DatapathType)}
+	if row.DatapathID != nil {
+		state.DatapathID = *row.DatapathID
+	}
+	for _, uuid := range row.Ports {
+		port := portRow{UUID: uuid}
+		if !s.get(&port) || port.ExternalIDs[IDGateway] != name {
+			continue
+		}
+		state.Gateway = port.Name
+		iface := interfaceRow{Name: port.Name}
+		if !s.get(&iface) {
+			continue
+		}
+		number, err := iface.number()
+		if err != nil {
+			return state, fmt.Errorf("gateway of bridge %s: %w", name, err)
+		}
+		state.GatewayOFPort = number
+		if iface.MACInUse != nil {
+			state.GatewayMAC, _ = net.ParseMAC(*iface.MACInUse)
+		}
+	}
+	return state, nil
+}
+
+// datapathType gives the empty type its meaning.
+func datapathType(column string) string {
+	if column == "" {
+		return DatapathSystem
+	}
+	return column
+}
+
+// DatapathTypes lists the datapath types this Open vSwitch was built with. That
+// a type is listed does not mean it works: system is, also where the kernel has
+// no openvswitch module. EnsureBridge tells.
+func (db *DB) DatapathTypes(ctx context.Context) ([]string, error) {
+	return db.types(ctx, "datapath types", func(r rootRow) []string { return r.DatapathTypes })
+}
+
+// InterfaceTypes lists the interface types this Open vSwitch knows.
+func (db *DB) InterfaceTypes(ctx context.Context) ([]string, error) {
+	return db.types(ctx, "interface types", func(r rootRow) []string { return r.IfaceTypes })
+}
+
+// types waits until ovs-vswitchd has written a list, which it does once when it
+// starts.
+func (db *DB) types(ctx context.Context, what string, column func(rootRow) []string) (list []string, err error) {
+	err = db.await(ctx, func(s *session) (bool, error) {
+		if root, ok := s.root(); ok {
+			list = sorted(column(root))
+		}
+		return len(list) > 0, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s of ovs-vswitchd: %w", what, err)
+	}
+	return list, nil
+}
