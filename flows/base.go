@@ -60,7 +60,7 @@ func (p *Pipeline) baseFlows() []*Flow {
 	}
 	node(TableConntrackState, 190, "", gw, match("ct_state", "+new+trk"), gotoTable(TableRoute))
 	for _, a := range n.Gateways {
-		fs = append(fs, responder(cookieNode, 0, a, n.GatewayMAC))
+		fs = append(fs, responder(cookieNode, 0, a, n.GatewayMAC)...)
 	}
 	for _, cidr := range n.PodCIDRs {
 		fs = append(fs, newFlow(TableRoute, 100, NewCookie(KindUnroutable, 0), flow.IPProtocol(cidr.Addr()), 0,
@@ -139,23 +139,27 @@ func frameFlows() []*Flow {
 
 // responder answers ARP requests (RFC 826) or neighbour solicitations (RFC 4861)
 // for an address, to those that ask on a port, or on any if it is zero.
-func responder(c Cookie, inPort uint32, a netip.Addr, mac net.HardwareAddr) *Flow {
+func responder(c Cookie, inPort uint32, a netip.Addr, mac net.HardwareAddr) []*Flow {
 	m := mac.String()
-	turn := func(src, dst string) ovs.Action { return ovs.Move(src, dst) }
 	if a.Is4() {
-		return newFlow(TableArpResponder, 100, c, ovs.ProtocolARP, inPort, match("arp_tpa", a.String(), "arp_op", "1"),
-			turn("NXM_OF_ETH_SRC[]", "NXM_OF_ETH_DST[]"), flow.SetText(m, "eth_src"),
+		return []*Flow{newFlow(TableArpResponder, 100, c, ovs.ProtocolARP, inPort, match("arp_tpa", a.String(), "arp_op", "1"),
+			ovs.Move("NXM_OF_ETH_SRC[]", "NXM_OF_ETH_DST[]"), flow.SetText(m, "eth_src"),
 			flow.SetText("2", "arp_op"),
-			turn("NXM_NX_ARP_SHA[]", "NXM_NX_ARP_THA[]"), flow.SetText(m, "arp_sha"),
-			turn("NXM_OF_ARP_SPA[]", "NXM_OF_ARP_TPA[]"), flow.SetText(a.String(), "arp_spa"),
-			ovs.InPort())
+			ovs.Move("NXM_NX_ARP_SHA[]", "NXM_NX_ARP_THA[]"), flow.SetText(m, "arp_sha"),
+			ovs.Move("NXM_OF_ARP_SPA[]", "NXM_OF_ARP_TPA[]"), flow.SetText(a.String(), "arp_spa"),
+			ovs.InPort())}
 	}
-	return newFlow(TableArpResponder, 100, c, ovs.ProtocolICMPv6, inPort, match("icmp_type", "135", "icmp_code", "0", "nd_target", a.String()),
-		turn("NXM_OF_ETH_SRC[]", "NXM_OF_ETH_DST[]"), flow.SetText(m, "eth_src"),
-		turn("NXM_NX_IPV6_SRC[]", "NXM_NX_IPV6_DST[]"), flow.SetText(a.String(), "ipv6_src"), flow.SetText("255", "nw_ttl"),
-		flow.SetText("136", "icmpv6_type"), flow.SetText("0", "icmpv6_code"),
-		// Router, solicited and override flags, and the option's type: it was the
-		// asker's source link-layer address and becomes our target one.
-		flow.SetText("0xe0000000", "nd_reserved"), flow.SetText("2", "nd_options_type"), flow.SetText(m, "nd_tll"),
-		ovs.InPort())
+	// The solicitation is turned into an advertisement, and that once more looked
+	// up: only there the switch lets the advertisement's fields be written.
+	return []*Flow{
+		newFlow(TableArpResponder, 100, c, ovs.ProtocolICMPv6, inPort, match("icmp_type", "135", "icmp_code", "0", "nd_target", a.String()),
+			ovs.Move("NXM_OF_ETH_SRC[]", "NXM_OF_ETH_DST[]"), flow.SetText(m, "eth_src"),
+			ovs.Move("NXM_NX_IPV6_SRC[]", "NXM_NX_IPV6_DST[]"), flow.SetText(a.String(), "ipv6_src"), flow.SetText("255", "nw_ttl"),
+			flow.SetText("136", "icmpv6_type"), ovs.Resubmit(0, int(TableArpResponder))),
+		newFlow(TableArpResponder, 100, c, ovs.ProtocolICMPv6, inPort, match("icmp_type", "136", "icmp_code", "0", "nd_target", a.String()),
+			// Router, solicited and override; and the option, which was the asker's
+			// source link-layer address, becomes our target one.
+			flow.SetText("0xe0000000", "nd_reserved"), flow.SetText("2", "nd_options_type"), flow.SetText(m, "nd_tll"),
+			ovs.InPort()),
+	}
 }

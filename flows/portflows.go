@@ -28,7 +28,7 @@ func (p *Pipeline) portFlows(pt *port) []*Flow {
 			add(TableClassifier, 220, ovs.ProtocolICMPv6, n, match("dl_src", mac, "icmp_type", "135"), gotoTable(TableArpResponder))
 		}
 		add(TableClassifier, 190, flow.IPProtocol(a), n, match("dl_src", mac, flow.SrcField(a), a.String()), fromPod...)
-		fs = append(fs, responder(cookie, p.node.GatewayOFPort, a, pt.MAC))
+		fs = append(fs, responder(cookie, p.node.GatewayOFPort, a, pt.MAC)...)
 	}
 	fs = append(fs, newFlow(TableClassifier, 10, NewCookie(KindSpoof, uint64(n)), "", n, nil, ovs.Drop()))
 

@@ -41,7 +41,7 @@ func Goto(table int) ovs.Action { return Text("goto_table:" + strconv.Itoa(table
 
 // Set writes v into register r.
 func Set(r Reg, v uint32) ovs.Action {
-	return Text("set_field:0x" + strconv.FormatUint(uint64(v), 16) + "->" + r.String())
+	return Text("set_field:" + hex(v) + "->" + r.String())
 }
 
 // SetText writes a value given as text into a field.
@@ -49,7 +49,14 @@ func SetText(value, field string) ovs.Action { return Text("set_field:" + value 
 
 // Is matches register r on exactly v.
 func Is(r Reg, v uint32) ovs.Match {
-	return ovs.FieldMatch(r.String(), "0x"+strconv.FormatUint(uint64(v), 16))
+	return ovs.FieldMatch(r.String(), hex(v))
+}
+
+func hex(v uint32) string {
+	if v == 0 {
+		return "0"
+	}
+	return "0x" + strconv.FormatUint(uint64(v), 16)
 }
 
 // IsMasked matches register r on v under mask.

@@ -1,0 +1,45 @@
+package flows
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+)
+
+// Sample is a small world that has every kind of flow: a database that only the
+// api may reach and that reaches nothing, an api that is reached by all but one
+// range from outside, a port whose policies are not known.
+func Sample() Delta {
+	n := testNode()
+	mac := func(b byte) net.HardwareAddr { return net.HardwareAddr{0x0a, 0x58, 10, 0, 0, b} }
+	db, api, fresh := netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3"), netip.MustParseAddr("10.0.0.4")
+	db6, api6 := netip.MustParseAddr("fd00::2"), netip.MustParseAddr("fd00::3")
+	return Delta{
+		Node: &n,
+		Ports: []PortChange{
+			{"db", &Port{Name: "db", OFPort: 2, MAC: mac(2), Addrs: []netip.Addr{db, db6}, Subject: [2]Subject{{Isolated: true}, {Terms: []Term{1}, Isolated: true}}}},
+			{"api", &Port{Name: "api", OFPort: 3, MAC: mac(3), Addrs: []netip.Addr{api, api6}, Subject: [2]Subject{{Terms: []Term{1}, Isolated: true}, {Terms: []Term{2}, Isolated: true}}}},
+			{"fresh", &Port{Name: "fresh", OFPort: 4, MAC: mac(4), Addrs: []netip.Addr{fresh}, Pending: true}},
+		},
+		Peers: []PeerChange{
+			{db, &Peer{Terms: [2][]Term{Egress: {5}}}}, {db6, &Peer{Terms: [2][]Term{Egress: {5}}}},
+			{api, &Peer{Terms: [2][]Term{Ingress: {6}}}}, {api6, &Peer{Terms: [2][]Term{Ingress: {6}}}},
+		},
+		Blocks: []BlockChange{{Ingress, 7, &Block{CIDR: netip.MustParsePrefix("0.0.0.0/0"), Except: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}}},
+		Rules: []RuleChange{
+			{"NetworkPolicy/shop/api/egress/0", &Rule{Direction: Egress, Tier: TierNetworkPolicy, Subjects: []Term{1}, Peers: []Term{5}, Services: []Service{{Protocol: TCP, Port: 5432}}}},
+			{"NetworkPolicy/shop/api/egress/1", &Rule{Direction: Egress, Tier: TierNetworkPolicy, Subjects: []Term{1}, AnyPeer: true, Services: []Service{{Protocol: UDP, Port: 53}, {Protocol: SCTP}}}},
+			{"NetworkPolicy/shop/api/ingress/0", &Rule{Direction: Ingress, Tier: TierNetworkPolicy, Subjects: []Term{2}, Peers: []Term{7}, Services: []Service{{Protocol: TCP, Port: 8080, EndPort: 8090}}}},
+			{"NetworkPolicy/shop/db/ingress/0", &Rule{Direction: Ingress, Tier: TierNetworkPolicy, Subjects: []Term{1}, Peers: []Term{6}, Services: []Service{{Protocol: TCP, Port: 5432}}}},
+			{"NetworkPolicy/shop/db/ingress/1", &Rule{Direction: Ingress, Tier: TierNetworkPolicy, Subjects: []Term{1}, AnyPeer: true}},
+		},
+	}
+}
+
+// ApplySample applies the sample to a pipeline.
+func ApplySample(t *testing.T, p *Pipeline) {
+	t.Helper()
+	if _, err := p.Apply(Sample()); err != nil {
+		t.Fatal(err)
+	}
+}
