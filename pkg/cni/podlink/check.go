@@ -13,13 +13,14 @@ import (
 )
 
 // Check compares the pair with what Create and Configure make, and reports the
-// first difference. Whatever else is there, other plugins may have added.
+// first difference. Whatever else is there, other plugins may have added. With
+// an MTU of 0 any will do.
 func (l *Link) Check(netns ns.NetNS) error {
 	hostEnd, err := netlink.LinkByName(l.Host)
 	if err != nil {
 		return fmt.Errorf("interface %s of the host: %w", l.Host, err)
 	}
-	if err := l.checkEnd(hostEnd, nil); err != nil {
+	if err := checkEnd(hostEnd); err != nil {
 		return fmt.Errorf("interface %s of the host %w", l.Host, err)
 	}
 	err = netns.Do(func(ns.NetNS) error {
@@ -41,10 +42,17 @@ func (l *Link) checkPod(h *netlink.Handle, hostIndex int) error {
 	if err != nil {
 		return fmt.Errorf("is not there: %w", err)
 	}
-	if err := l.checkEnd(link, l.MAC); err != nil {
+	if err := checkEnd(link); err != nil {
 		return err
 	}
-	if peer := link.Attrs().ParentIndex; peer != hostIndex {
+	attrs := link.Attrs()
+	if l.MTU != 0 && attrs.MTU != l.MTU {
+		return fmt.Errorf("has an MTU of %d instead of %d bytes", attrs.MTU, l.MTU)
+	}
+	if !bytes.Equal(attrs.HardwareAddr, l.MAC) {
+		return fmt.Errorf("has Ethernet address %s instead of %s", attrs.HardwareAddr, l.MAC)
+	}
+	if peer := attrs.ParentIndex; peer != hostIndex {
 		return fmt.Errorf("is not the peer of %s: its peer has index %d instead of %d", l.Host, peer, hostIndex)
 	}
 	for _, addr := range l.Addrs {
@@ -55,18 +63,12 @@ func (l *Link) checkPod(h *netlink.Handle, hostIndex int) error {
 	return nil
 }
 
-// checkEnd checks one end of the pair; mac may be nil for any, l.MTU 0.
-func (l *Link) checkEnd(link netlink.Link, mac net.HardwareAddr) error {
-	attrs := link.Attrs()
-	switch {
-	case link.Type() != "veth":
+func checkEnd(link netlink.Link) error {
+	if link.Type() != "veth" {
 		return fmt.Errorf("is a %s, no veth", link.Type())
-	case attrs.Flags&net.FlagUp == 0:
+	}
+	if link.Attrs().Flags&net.FlagUp == 0 {
 		return errors.New("is down")
-	case l.MTU != 0 && attrs.MTU != l.MTU:
-		return fmt.Errorf("has an MTU of %d instead of %d bytes", attrs.MTU, l.MTU)
-	case mac != nil && !bytes.Equal(attrs.HardwareAddr, mac):
-		return fmt.Errorf("has Ethernet address %s instead of %s", attrs.HardwareAddr, mac)
 	}
 	return nil
 }
