@@ -1,0 +1,95 @@
+package openflow
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// DefaultRunDir is where a packaged Open vSwitch keeps its sockets.
+const DefaultRunDir = "/var/run/openvswitch"
+
+// Config says which bridge to speak to.
+type Config struct {
+	// Target is the name of a bridge, which means its management socket in RunDir,
+	// or an OpenFlow endpoint such as "unix:/run/openvswitch/br0.mgmt".
+	Target string
+	// RunDir is the folder of ovs-vswitchd's sockets; empty means DefaultRunDir.
+	RunDir string
+	// Command is the ovs-ofctl to run; empty means the one in PATH or in one of
+	// the folders where packages put it.
+	Command string
+}
+
+// Bridge is an OpenFlow 1.5 switch. Each call is a connection of its own, so a
+// Bridge holds nothing to close and is safe for concurrent use; but changes are
+// meant to have one writer.
+type Bridge struct {
+	target string
+	ofctl  ofctl
+}
+
+// Open returns the bridge that the configuration names. It does not connect:
+// see Ping and Wait.
+func Open(c Config) (*Bridge, error) {
+	if c.RunDir == "" {
+		c.RunDir = DefaultRunDir
+	}
+	target := c.Target
+	switch {
+	case target == "":
+		return nil, fmt.Errorf("open bridge: Target is empty")
+	case strings.HasPrefix(target, "-"), strings.ContainsAny(target, " \t\r\n"):
+		return nil, fmt.Errorf("open bridge: Target %q is neither a bridge nor an endpoint", target)
+	case strings.Contains(target, ":"):
+	case strings.Contains(target, "/"):
+		target = "unix:" + target
+	default:
+		target = "unix:" + filepath.Join(c.RunDir, target+".mgmt")
+	}
+	command, err := findCommand(c.Command)
+	if err != nil {
+		return nil, fmt.Errorf("open bridge %s: %w", c.Target, err)
+	}
+	return &Bridge{target: target, ofctl: ofctl{command: command, runDir: c.RunDir}}, nil
+}
+
+// Target returns the endpoint the bridge is spoken to at.
+func (b *Bridge) Target() string { return b.target }
+
+// Ping reports whether the switch answers OpenFlow 1.5 requests.
+func (b *Bridge) Ping(ctx context.Context) error {
+	if err := b.ofctl.run(ctx, nil, nil, "show", b.target); err != nil {
+		return fmt.Errorf("ping %s: %w", b.target, err)
+	}
+	return nil
+}
+
+// pingInterval is how often Wait asks again.
+const pingInterval = 50 * time.Millisecond
+
+// Wait waits until the switch answers. When ctx ends first, the error is that of
+// the last attempt.
+func (b *Bridge) Wait(ctx context.Context) error {
+	tick := time.NewTicker(pingInterval)
+	defer tick.Stop()
+	var last error
+	for {
+		err := b.Ping(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil {
+			last = err
+		} else if last == nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w (%w)", b.target, ctx.Err(), last)
+		case <-tick.C:
+		}
+	}
+}

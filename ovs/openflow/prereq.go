@@ -1,0 +1,94 @@
+package openflow
+
+// ICMPv6 types of neighbour discovery (RFC 4861, section 4).
+const (
+	typeNDSolicit = 135
+	typeNDAdvert  = 136
+)
+
+// String says what a match must have.
+func (p prereq) String() string {
+	switch p {
+	case onIPv4:
+		return "ip"
+	case onIPv6:
+		return "ipv6"
+	case onIP:
+		return "ip or ipv6"
+	case onARP:
+		return "arp"
+	case onTCP:
+		return "tcp or tcp6"
+	case onUDP:
+		return "udp or udp6"
+	case onSCTP:
+		return "sctp or sctp6"
+	case onPorts:
+		return "tcp, udp or sctp"
+	case onICMPv4:
+		return "icmp"
+	case onICMPv6:
+		return "icmp6"
+	case onICMP:
+		return "icmp or icmp6"
+	case onND:
+		return "icmp6 with icmp_type 135 or 136"
+	case onNDSolicit:
+		return "icmp6 with icmp_type 135"
+	case onNDAdvert:
+		return "icmp6 with icmp_type 136"
+	case onMPLS:
+		return "mpls"
+	default:
+		return "none"
+	}
+}
+
+// meets reports whether the match says what a field needs.
+func (m *match) meets(p prereq) bool {
+	eth, ip := m.protocol.eth, m.protocol.ip
+	isIP := m.protocol.isIP()
+	switch p {
+	case onIPv4:
+		return eth == ethIPv4
+	case onIPv6:
+		return eth == ethIPv6
+	case onIP:
+		return isIP
+	case onARP:
+		return eth == ethARP || eth == ethRARP
+	case onTCP:
+		return isIP && ip == protoTCP
+	case onUDP:
+		return isIP && ip == protoUDP
+	case onSCTP:
+		return isIP && ip == protoSCTP
+	case onPorts:
+		return isIP && (ip == protoTCP || ip == protoUDP || ip == protoSCTP)
+	case onICMPv4:
+		return eth == ethIPv4 && ip == protoICMP
+	case onICMPv6:
+		return eth == ethIPv6 && ip == protoICMP6
+	case onICMP:
+		return m.meets(onICMPv4) || m.meets(onICMPv6)
+	case onND:
+		return m.meets(onNDSolicit) || m.meets(onNDAdvert)
+	case onNDSolicit:
+		return m.meets(onICMPv6) && m.hasICMPType(typeNDSolicit)
+	case onNDAdvert:
+		return m.meets(onICMPv6) && m.hasICMPType(typeNDAdvert)
+	case onMPLS:
+		return eth == ethMPLS || eth == ethMPLSMC
+	default:
+		return true
+	}
+}
+
+func (m *match) hasICMPType(typ uint64) bool {
+	for i := range m.terms {
+		if m.terms[i].name == "icmp_type" && m.terms[i].value.lo == typ {
+			return true
+		}
+	}
+	return false
+}
