@@ -11,15 +11,15 @@ import (
 	"github.com/sluice-cni/sluice/flows"
 )
 
-// block reads an ipBlock. As the API server has it, excepts must lie strictly
-// within the CIDR.
+// block reads an ipBlock. Excepts must lie within the CIDR; one that equals it
+// (which the API server refuses) leaves nothing.
 func (p *parser) block(path string, in *networkingv1.IPBlock) (flows.Block, bool) {
 	cidr, ok := p.prefix(path+".cidr", in.CIDR)
 	out := flows.Block{CIDR: cidr}
 	for i, text := range in.Except {
 		field := index(path+".except", i)
 		except, good := p.prefix(field, text)
-		if good && ok && (!cidr.Contains(except.Addr()) || except.Bits() <= cidr.Bits()) {
+		if good && ok && (!cidr.Contains(except.Addr()) || except.Bits() < cidr.Bits()) {
 			p.report(field, "%s does not lie within %s", text, in.CIDR)
 			good = false
 		}

@@ -6,22 +6,24 @@
 // history of calls gives the same output. What is paid for a change is
 // proportional to what it changes:
 //
-//		pod, namespace ──> universe of peers ────┐ sets, groups
-//		port ─> pod ─────> universe of subjects ─┤
-//		policy ──parse──> selections, services ──┴─> rules ─> flows.Delta
+//	pod, namespace ──> universe of peers ────┐ sets, groups
+//	port ─> pod ─────> universe of subjects ─┤
+//	policy ──parse──> selections, services ──┴─> rules ─> flows.Delta
 //
-//	  - A selection (selectors.go) is a canonical pair of namespace and pod
-//	    selector. Equal selections share one set.
-//	  - A universe (universe.go) keeps the members of every set in use. Subjects
-//	    are the pods behind the ports of this node, peers are all pods of the
-//	    cluster that have an address.
-//	  - A group (sets.go) is what a flows.Term stands for: a set, or those of its
-//	    pods whose named port resolves to one number (named.go). It has a handle
-//	    for as long as a rule of the direction names it.
-//	  - Rules (rules.go) are built only for policies that select a port of this
-//	    node; only what they name enters a universe's sets.
-//	  - Flush (flush.go) looks at what was touched, compares it with what was told
-//	    before, and tells the difference.
+// The rooms of the house:
+//
+//   - A selection (selectors.go) is a canonical pair of namespace and pod
+//     selector. Equal selections share one set.
+//   - A universe (universe.go) keeps the members of every set in use. Subjects
+//     are the pods behind the ports of this node, peers are all pods of the
+//     cluster that have an address.
+//   - A group (sets.go) is what a flows.Term stands for: a set, or those of its
+//     pods whose named port resolves to one number (named.go). It has a handle
+//     for as long as a rule of the direction names it.
+//   - Rules (rules.go) are built only for policies that select a port of this
+//     node; only what they name enters a universe's sets.
+//   - Flush (flush.go) looks at what was touched, compares it with what was told
+//     before, and tells the difference.
 //
 // # Readings of the API
 //

@@ -112,9 +112,9 @@ func (p *parsed) appliesTo(pod *cluster.Pod) bool {
 		p.subject.pods.matches(labels.Set(pod.Labels))
 }
 
-// PodByAddr returns the pod that has an address. If several claim it, those of
-// this node come first, then those without a cluster record yet, then the order
-// of their names decides.
+// PodByAddr returns the pod that has an address. A pod behind a port of this
+// node comes before others that claim it, even if the cluster doesn't know that
+// pod yet; then the first by name is taken.
 func (c *Compiler) PodByAddr(addr netip.Addr) (cluster.Key, bool) {
 	addr = addr.Unmap().WithZone("")
 	owners := c.owners(addr)

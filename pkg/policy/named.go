@@ -20,7 +20,7 @@ type portName struct {
 }
 
 // resolve returns the number that a pod's port of that name and protocol has:
-// that of the first one, as a Service's targetPort is resolved.
+// that of the first one with both, as the targetPort of a Service is resolved.
 func (n portName) resolve(ports []cluster.NamedPort) (uint16, bool) {
 	for _, p := range ports {
 		if p.Name == n.name && protocols[p.Protocol] == n.protocol {
