@@ -130,6 +130,12 @@ func finished(p *corev1.Pod) bool {
 	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }
 
+// someNamespace prefers the first ones, so that pods and policies meet in them.
+func (w *Cluster) someNamespace(c Choices) string {
+	n := len(w.Namespaces)
+	return w.Namespaces[min(c.Intn(n), c.Intn(n))].Name
+}
+
 func newNamespace(c Choices, i int) *corev1.Namespace {
 	name := fmt.Sprintf("ns%d", i)
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: namespaceLabels(c, name)}}

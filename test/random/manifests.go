@@ -4,33 +4,37 @@ import (
 	"bytes"
 	"fmt"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 )
 
 // Manifests renders a cluster as YAML documents, to be replayed from a file.
 func Manifests(w *Cluster) []byte {
 	var b bytes.Buffer
-	for _, n := range w.Nodes {
-		document(&b, "v1", "Node", n)
+	// Objects as the API server lists them have an empty type meta.
+	for _, n := range copies(w.Nodes) {
+		n.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}
+		document(&b, n)
 	}
-	for _, n := range w.Namespaces {
-		document(&b, "v1", "Namespace", n)
+	for _, n := range copies(w.Namespaces) {
+		n.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}
+		document(&b, n)
 	}
-	for _, p := range w.Pods {
-		document(&b, "v1", "Pod", p)
+	for _, p := range copies(w.Pods) {
+		p.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
+		document(&b, p)
 	}
-	for _, p := range w.Policies {
-		document(&b, "networking.k8s.io/v1", "NetworkPolicy", p)
+	for _, p := range copies(w.Policies) {
+		p.TypeMeta = metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"}
+		document(&b, p)
 	}
 	return b.Bytes()
 }
 
-// document appends an object. Its type meta is empty, as in objects that the
-// API server lists, and so written here.
-func document(b *bytes.Buffer, apiVersion, kind string, object any) {
+func document(b *bytes.Buffer, object any) {
 	y, err := yaml.Marshal(object)
 	if err != nil {
-		panic(fmt.Sprintf("rendering a %s: %v", kind, err)) // API objects always render
+		panic(fmt.Sprintf("rendering %T: %v", object, err)) // API objects always render
 	}
-	fmt.Fprintf(b, "---\napiVersion: %s\nkind: %s\n%s", apiVersion, kind, y)
+	fmt.Fprintf(b, "---\n%s", y)
 }

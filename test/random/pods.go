@@ -48,7 +48,7 @@ var (
 func (w *Cluster) newPod(c Choices) *corev1.Pod {
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: w.Namespaces[c.Intn(len(w.Namespaces))].Name,
+			Namespace: w.someNamespace(c),
 			Labels:    someLabels(c, podAlphabet),
 		},
 		Spec:   corev1.PodSpec{NodeName: w.Node},
@@ -57,12 +57,12 @@ func (w *Cluster) newPod(c Choices) *corev1.Pod {
 	if chance(c, 6) {
 		p.Spec.NodeName = w.Nodes[c.Intn(len(w.Nodes))].Name
 	}
-	p.Spec.Containers = []corev1.Container{newContainer(c, "main")}
+	p.Spec.Containers = []corev1.Container{newContainer(c, "main", 1)}
 	if chance(c, 3) {
-		p.Spec.Containers = append(p.Spec.Containers, newContainer(c, "second"))
+		p.Spec.Containers = append(p.Spec.Containers, newContainer(c, "second", 0))
 	}
 	if chance(c, 2) {
-		sidecar := newContainer(c, "init")
+		sidecar := newContainer(c, "init", 0)
 		if chance(c, 8) {
 			sidecar.RestartPolicy = ptr.To(corev1.ContainerRestartPolicyAlways)
 		}
@@ -79,10 +79,10 @@ func (w *Cluster) newPod(c Choices) *corev1.Pod {
 	return p
 }
 
-func newContainer(c Choices, name string) corev1.Container {
+func newContainer(c Choices, name string, least int) corev1.Container {
 	k := corev1.Container{Name: name, Image: "none"}
 	seen := map[string]bool{} // a name may stand once in a container
-	for _, p := range list(c, 0, 3, newContainerPort) {
+	for _, p := range list(c, least, 3, newContainerPort) {
 		if !seen[p.Name] {
 			seen[p.Name] = p.Name != ""
 			k.Ports = append(k.Ports, p)

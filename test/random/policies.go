@@ -14,7 +14,7 @@ import (
 // newPolicy draws all of a policy but its name.
 func (w *Cluster) newPolicy(c Choices, size Size) *networkingv1.NetworkPolicy {
 	p := &networkingv1.NetworkPolicy{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespaces[c.Intn(len(w.Namespaces))].Name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.someNamespace(c)},
 		Spec:       networkingv1.NetworkPolicySpec{PodSelector: *newSelector(c, podAlphabet)},
 	}
 	in, out := networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress
@@ -90,7 +90,7 @@ func (w *Cluster) newRule(c Choices, size Size) rule {
 
 func newPort(c Choices) networkingv1.NetworkPolicyPort {
 	var p networkingv1.NetworkPolicyPort
-	if chance(c, 10) {
+	if chance(c, 8) {
 		p.Protocol = ptr.To(pick(c, protocols...))
 	}
 	switch c.Intn(16) {
@@ -99,8 +99,11 @@ func newPort(c Choices) networkingv1.NetworkPolicyPort {
 	case 4, 5, 6, 7, 8, 9:
 		name := pick(c, portNames...)
 		p.Port = ptr.To(intstr.FromString(name))
-		if name == "dns" {
+		switch { // mostly what pods mean by the name
+		case name == "dns":
 			p.Protocol = ptr.To(pick(c, corev1.ProtocolUDP, corev1.ProtocolUDP, corev1.ProtocolTCP))
+		case chance(c, 8):
+			p.Protocol = nil
 		}
 	case 10, 11, 12, 13, 14:
 		// Ranges of all sorts: of one port, to the last port, over a power of two.

@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sluice-cni/sluice/test/oracle"
 )
@@ -22,7 +21,11 @@ func Probes(w *Cluster, c Choices, n int) []oracle.Conn {
 	}
 	var conns []oracle.Conn
 	for len(conns) < n {
-		conns = append(conns, p.conn(c))
+		if len(p.aims) > 0 && chance(c, 11) {
+			conns = append(conns, p.aimed(c))
+		} else {
+			conns = append(conns, p.anyhow(c))
+		}
 	}
 	return conns
 }
@@ -34,12 +37,13 @@ type prober struct {
 	// pods, each pod once for each of its addresses.
 	local, remote []oracle.Endpoint
 	pods          map[oracle.Key]*corev1.Pod
+	nodes         []netip.Addr // of all nodes
 	edges         []netip.Addr // of all blocks
 	ports         []service    // of all rules
-	gateways      [2]netip.Addr
-	nodes         []netip.Addr // of all nodes, w.Node's first
+	aims          []aim
 }
 
+// service is what a connection is for; a port of zero goes with ICMP.
 type service struct {
 	protocol corev1.Protocol
 	port     uint16
@@ -63,7 +67,6 @@ func newProber(w *Cluster) *prober {
 		addrs := nodeAddrs(i)
 		p.nodes = append(p.nodes, addrs[:]...)
 	}
-	p.gateways = gatewayAddrs(0)
 	for _, policy := range w.Policies {
 		for _, r := range policy.Spec.Ingress {
 			p.addRule(r.From, r.Ports)
@@ -71,90 +74,43 @@ func newProber(w *Cluster) *prober {
 		for _, r := range policy.Spec.Egress {
 			p.addRule(r.To, r.Ports)
 		}
+		p.aimAt(policy)
 	}
 	return p
 }
 
 func (p *prober) addRule(peers []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort) {
 	for _, peer := range peers {
-		if peer.IPBlock == nil {
-			continue
-		}
-		for _, text := range append([]string{peer.IPBlock.CIDR}, peer.IPBlock.Except...) {
-			prefix, err := netip.ParsePrefix(text)
-			if err != nil {
-				continue // drawn to be invalid
-			}
-			first, last := prefix.Masked().Addr(), lastOf(prefix)
-			for _, a := range []netip.Addr{first, last, first.Prev(), last.Next()} {
-				if p.usable(a) {
-					p.edges = append(p.edges, a)
-				}
-			}
+		if peer.IPBlock != nil {
+			p.edges = append(p.edges, p.edgesOf(peer.IPBlock)...)
 		}
 	}
 	for _, port := range ports {
-		protocol := corev1.ProtocolTCP
-		if port.Protocol != nil && slices.Contains(protocols, *port.Protocol) {
-			protocol = *port.Protocol
-		}
-		if port.Port == nil || port.Port.Type == intstr.String {
-			continue
-		}
-		first, last := port.Port.IntVal, port.Port.IntVal
-		if port.EndPort != nil {
-			last = *port.EndPort
-		}
-		for _, n := range []int32{first, last, first - 1, last + 1, (first + last) / 2} {
-			if n > 0 && n < 1<<16 {
-				p.ports = append(p.ports, service{protocol, uint16(n)})
-			}
-		}
+		p.ports = append(p.ports, edgesOfPort(port)...)
 	}
 }
 
-// usable reports whether a packet may carry an address that is no pod's: an
-// ordinary unicast address that the node does not keep for its own pods.
-func (p *prober) usable(a netip.Addr) bool {
-	if !a.IsGlobalUnicast() || a.Is4In6() {
-		return false
-	}
-	for _, text := range append(podCIDRs(0), "0.0.0.0/8", "240.0.0.0/4", "::/8") {
-		if netip.MustParsePrefix(text).Contains(a) {
-			return false
-		}
-	}
-	return true
-}
-
-func lastOf(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
-}
-
-func (p *prober) conn(c Choices) oracle.Conn {
+// anyhow draws a connection without regard to any one rule.
+func (p *prober) anyhow(c Choices) oracle.Conn {
 	here := pick(c, p.local...)
 	conn := oracle.Conn{Src: here, Dst: here}
 	switch k := c.Intn(32); {
 	case k < 9:
-		conn.Dst = p.other(c, here, p.local)
+		conn.Dst = p.oneOf(c, here, p.local)
 	case k < 13:
-		conn.Dst = p.other(c, here, p.remote)
+		conn.Dst = p.oneOf(c, here, p.remote)
 	case k < 17:
-		conn.Src = p.other(c, here, p.remote)
+		conn.Src = p.oneOf(c, here, p.remote)
 	case k < 23:
-		conn.Dst.Pod, conn.Dst.Addr = oracle.Key{}, p.outside(c, here)
+		conn.Dst = oracle.Endpoint{Addr: p.outside(c, here)}
 	case k < 29:
-		conn.Src.Pod, conn.Src.Addr = oracle.Key{}, p.outside(c, here)
+		conn.Src = oracle.Endpoint{Addr: p.outside(c, here)}
 	case k < 30:
-		conn.Src.Pod, conn.Src.Addr = oracle.Key{}, sameFamily(here, p.gateways[:])[0]
+		gateways := gatewayAddrs(0)
+		conn.Src = oracle.Endpoint{Addr: sameFamily(here, gateways[:])[0]}
 		conn.FromOwnNode = true
 	case k < 31:
-		conn.Src.Pod, conn.Src.Addr = oracle.Key{}, pick(c, sameFamily(here, p.nodes)...)
+		conn.Src = oracle.Endpoint{Addr: pick(c, sameFamily(here, p.nodes)...)}
 	default: // to the pod itself
 	}
 	s := p.service(c, conn.Dst)
@@ -162,8 +118,9 @@ func (p *prober) conn(c Choices) oracle.Conn {
 	return conn
 }
 
-// other draws another end of the same family, if there is one.
-func (p *prober) other(c Choices, here oracle.Endpoint, from []oracle.Endpoint) oracle.Endpoint {
+// oneOf draws an end of another pod and of the same family, or if there is none
+// an address outside.
+func (p *prober) oneOf(c Choices, here oracle.Endpoint, from []oracle.Endpoint) oracle.Endpoint {
 	var some []oracle.Endpoint
 	for _, e := range from {
 		if e.Pod != here.Pod && e.Addr.Is4() == here.Addr.Is4() {
@@ -171,7 +128,7 @@ func (p *prober) other(c Choices, here oracle.Endpoint, from []oracle.Endpoint) 
 		}
 	}
 	if len(some) == 0 {
-		return here
+		return oracle.Endpoint{Addr: p.outside(c, here)}
 	}
 	return pick(c, some...)
 }
@@ -179,23 +136,19 @@ func (p *prober) other(c Choices, here oracle.Endpoint, from []oracle.Endpoint) 
 // outside draws an address that is no pod's port on this node: one at an edge
 // of a block, one far away, a node's or one of a pod that has finished.
 func (p *prober) outside(c Choices, here oracle.Endpoint) netip.Addr {
-	family := 6
-	if here.Addr.Is4() {
-		family = 4
-	}
-	edges := sameFamily(here, p.edges)
-	if len(edges) > 0 && chance(c, 9) {
+	if edges := sameFamily(here, p.edges); len(edges) > 0 && chance(c, 9) {
 		return pick(c, edges...)
 	}
-	if chance(c, 2) {
+	if chance(c, 1) {
 		return pick(c, sameFamily(here, p.nodes)...)
 	}
-	if chance(c, 2) {
-		if gone := sameFamily(here, p.gone()); len(gone) > 0 {
-			return pick(c, gone...)
-		}
+	if gone := sameFamily(here, p.gone()); len(gone) > 0 && chance(c, 2) {
+		return pick(c, gone...)
 	}
-	return pick(c, outside[family]...)
+	if here.Addr.Is4() {
+		return pick(c, outside[4]...)
+	}
+	return pick(c, outside[6]...)
 }
 
 // gone returns the addresses of finished pods of other nodes that nobody has
@@ -227,7 +180,7 @@ func sameFamily(here oracle.Endpoint, from []netip.Addr) (some []netip.Addr) {
 // name of the destination stands for, or just any.
 func (p *prober) service(c Choices, dst oracle.Endpoint) service {
 	s := service{corev1.ProtocolTCP, uint16(pick(c, portNumbers...))}
-	named := p.named(dst)
+	named := p.meant("", dst)
 	switch k := c.Intn(16); {
 	case k < 5 && len(named) > 0:
 		s = pick(c, named...)
@@ -240,17 +193,4 @@ func (p *prober) service(c Choices, dst oracle.Endpoint) service {
 		s.protocol = pick(c, protocols...)
 	}
 	return s
-}
-
-func (p *prober) named(dst oracle.Endpoint) (services []service) {
-	pod := p.pods[dst.Pod]
-	if pod == nil {
-		return nil
-	}
-	for _, k := range slices.Concat(pod.Spec.Containers, pod.Spec.InitContainers) {
-		for _, port := range k.Ports {
-			services = append(services, service{port.Protocol, uint16(port.ContainerPort)})
-		}
-	}
-	return services
 }
