@@ -28,7 +28,9 @@ type Bridge struct {
 	// flows away.
 	DatapathType string
 	// Gateway is the name of the port that leads to the node's own network stack,
-	// at most 15 bytes. It is of type internal, or dummy on the dummy datapath.
+	// at most 15 bytes. It is of type internal, which every datapath knows: a
+	// network device made by the kernel, a tap device, or on the dummy datapath
+	// nothing but a name. (Type dummy would not take GatewayMAC.)
 	Gateway string
 	// GatewayMAC is the Ethernet address to give the gateway's interface. Without
 	// one it is Open vSwitch's choice, which may change when it restarts.
@@ -153,27 +155,45 @@ func (db *DB) commit(ctx context.Context, s *session, p plan) (cfg int, err erro
 // there, they will not come any more; zero is no configuration.
 func (db *DB) waitBridge(ctx context.Context, b Bridge, cfg int) error {
 	var missing string
-	err := db.await(ctx, func(s *session) (bool, error) {
+	look := func(s *session) error {
 		state, err := s.bridgeState(b.Name)
-		switch {
-		case err != nil:
-			return false, err
-		case state.DatapathID == "":
-			missing = fmt.Sprintf("the bridge has no datapath id; is datapath type %s available?", state.DatapathType)
-		case state.GatewayOFPort == 0:
-			missing = fmt.Sprintf("gateway port %s has no OpenFlow port number", b.Gateway)
-		default:
-			return true, nil
+		missing = state.missing()
+		return err
+	}
+	err := db.await(ctx, func(s *session) (bool, error) {
+		if err := look(s); err != nil || missing == "" {
+			return true, err
 		}
-		if root, ok := s.root(); cfg != 0 && ok && root.CurCfg >= cfg {
-			return false, errors.New("ovs-vswitchd did not set it up: " + missing)
-		}
-		return false, nil
+		root, ok := s.root()
+		return cfg != 0 && ok && root.CurCfg >= cfg, nil
 	})
+	if err == nil && missing != "" {
+		// One update reaches the tables of the replica one after the other: look
+		// again when it has reached all.
+		var s *session
+		if s, err = db.fresh(ctx); err == nil {
+			err = look(s)
+		}
+		if err == nil && missing != "" {
+			return errors.New("ovs-vswitchd did not set it up: " + missing)
+		}
+	}
 	if err != nil && ctx.Err() != nil && missing != "" {
 		return fmt.Errorf("%s; is ovs-vswitchd running?: %w", missing, err)
 	}
 	return err
+}
+
+// missing says what ovs-vswitchd has not yet made of the bridge, nothing if it
+// is up.
+func (b *BridgeState) missing() string {
+	switch {
+	case b.DatapathID == "":
+		return fmt.Sprintf("the bridge has no datapath id; is datapath type %s available?", b.DatapathType)
+	case b.GatewayOFPort == 0:
+		return fmt.Sprintf("gateway port %s has no OpenFlow port number", b.Gateway)
+	}
+	return ""
 }
 
 // Bridge returns the state of a bridge. It is an error if there is none, or if
@@ -210,11 +230,24 @@ func (s *session) bridgeState(name string) (BridgeState, error) {
 			return state, fmt.Errorf("gateway of bridge %s: %w", name, err)
 		}
 		state.GatewayOFPort = number
-		if iface.MACInUse != nil {
-			state.GatewayMAC, _ = net.ParseMAC(*iface.MACInUse)
-		}
+		state.GatewayMAC = iface.address()
 	}
 	return state, nil
+}
+
+// address returns the interface's Ethernet address. The one ovs-vswitchd was
+// told to set counts more than the one it shows: mac_in_use is refreshed some
+// time later, and after a restart it was seen to stay as it was for 30 s.
+func (r *interfaceRow) address() net.HardwareAddr {
+	for _, text := range []*string{r.MAC, r.MACInUse} {
+		if text == nil {
+			continue
+		}
+		if mac, err := net.ParseMAC(*text); err == nil {
+			return mac
+		}
+	}
+	return nil
 }
 
 // datapathType gives the empty type its meaning.

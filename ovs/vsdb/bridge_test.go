@@ -28,7 +28,7 @@ func TestEnsureBridgeMakesASecureBridge(t *testing.T) {
 	if got := vsctl(t, s, "list-ports", "br-sluice"); got != "sluice0\n" {
 		t.Errorf("ports are %q", got)
 	}
-	if got := sandboxtest.Run(t, s, "ovs-ofctl", "-O", "OpenFlow15", "dump-flows", "br-sluice"); got != "" {
+	if got := sandboxtest.Run(t, s, "ovs-ofctl", "-O", "OpenFlow15", "dump-flows", "br-sluice"); strings.Contains(got, "actions") {
 		t.Errorf("a new bridge has flows:\n%s", got)
 	}
 	state, err := db.Bridge(within(t, timeout), "br-sluice")
@@ -38,6 +38,10 @@ func TestEnsureBridgeMakesASecureBridge(t *testing.T) {
 	if state.Gateway != "sluice0" || state.GatewayOFPort == 0 || state.GatewayMAC.String() != "0a:58:0a:01:00:01" ||
 		state.DatapathType != "dummy" || len(state.DatapathID) != 16 || state.UUID == "" {
 		t.Errorf("state is %+v", state)
+	}
+	show := sandboxtest.Run(t, s, "ovs-ofctl", "-O", "OpenFlow15", "show", "br-sluice")
+	if !strings.Contains(show, "(sluice0): addr:0a:58:0a:01:00:01") {
+		t.Errorf("the gateway has not got its MAC:\n%s", show)
 	}
 	if list := ports(t, db); len(list) != 0 {
 		t.Errorf("the gateway counts as a pod's port: %+v", list)
@@ -92,8 +96,9 @@ func TestEnsureBridgeRepairsWhatDiffersAndKeepsTheRest(t *testing.T) {
 
 func TestTableNamesAndPrefixesReachOpenFlow(t *testing.T) {
 	s, db := ensured(t, sandbox.Dummy)
+	// The table statistics of later versions have no names.
 	dump := func() string {
-		return sandboxtest.Run(t, s, "ovs-ofctl", "-O", "OpenFlow15", "dump-tables", "br-sluice")
+		return sandboxtest.Run(t, s, "ovs-ofctl", "-O", "OpenFlow10", "dump-tables", "br-sluice")
 	}
 	for _, want := range []string{`table 0 ("Classifier")`, `table 2 ("Conntrack")`, `table 14 ("Output")`} {
 		if text := dump(); !strings.Contains(text, want) {

@@ -22,6 +22,9 @@ const (
 	minBackoff, maxBackoff = 25 * time.Millisecond, time.Second
 )
 
+// errClosed is what calls on a closed DB return.
+var errClosed = errors.New("connection to OVSDB is closed")
+
 // Config says which database to use.
 type Config struct {
 	// Endpoint is an OVSDB connection method of ovsdb(7): "unix:FILE" or
@@ -91,7 +94,7 @@ func (db *DB) WaitReady(ctx context.Context) error {
 
 // run keeps a session until the context ends.
 func (db *DB) run(ctx context.Context) {
-	defer db.publish(nil, errors.New("closed"))
+	defer db.publish(nil, errClosed)
 	wait := minBackoff
 	for ctx.Err() == nil {
 		attempt, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -164,6 +167,8 @@ func (db *DB) await(ctx context.Context, cond func(*session) (done bool, err err
 		case <-moved:
 		case <-ctx.Done():
 			return db.ended(ctx)
+		case <-db.running.Done():
+			return errClosed
 		}
 	}
 }

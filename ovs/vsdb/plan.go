@@ -69,9 +69,6 @@ func (p *plan) bridge(b Bridge) error {
 		return err
 	}
 	gateway := interfaceRow{Name: b.Gateway, Type: "internal"}
-	if datapathType(want.DatapathType) == DatapathDummy {
-		gateway.Type = "dummy"
-	}
 	if len(b.GatewayMAC) != 0 {
 		gateway.MAC = ptr(b.GatewayMAC.String())
 	}
