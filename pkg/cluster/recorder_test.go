@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// deadline is how long a test waits for what must come.
-const deadline = 20 * time.Second
+// deadline is how long a test waits for what must come. Once the API server has
+// been away a reflector may wait a minute before it asks again.
+const deadline = 2 * time.Minute
 
 // recorder runs a source and keeps what it has emitted.
 type recorder struct {
@@ -90,10 +91,12 @@ func line(e Event) string {
 	return identify(objectOf(e)).String()
 }
 
-// until waits until ok is true of the recorder, and fails the test if it never is.
+// until waits until ok is true of the recorder or of anything else, and fails the
+// test if it never is.
 func (r *recorder) until(what string, ok func() bool) {
 	r.t.Helper()
-	late := time.After(deadline)
+	late, look := time.After(deadline), time.NewTicker(20*time.Millisecond)
+	defer look.Stop()
 	for {
 		r.mu.Lock()
 		done := ok()
@@ -103,6 +106,7 @@ func (r *recorder) until(what string, ok func() bool) {
 		}
 		select {
 		case <-r.changed:
+		case <-look.C:
 		case <-late:
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -111,8 +115,7 @@ func (r *recorder) until(what string, ok func() bool) {
 	}
 }
 
-// untilLine waits for an event whose text begins with prefix, and returns all
-// that have come since the last call of take.
+// untilLine waits for an event, not yet taken, whose text begins with prefix.
 func (r *recorder) untilLine(prefix string) {
 	r.t.Helper()
 	r.until(fmt.Sprintf("%q", prefix), func() bool {
