@@ -4,10 +4,11 @@
 # What is cached is not built again. Prints the folder the commands are in.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+. ../env.sh
 
 version=$(awk '$1 == "require" && $2 == "k8s.io/kubernetes" {print $3}' go.mod)
-[[ $version =~ ^v[0-9]+\.[0-9]+\.[0-9]+$ ]] || { echo "build.sh: no version of k8s.io/kubernetes in go.mod" >&2; exit 1; }
-dir=${SLUICE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sluice}/kubernetes-$version
+[[ $version =~ ^v[0-9]+\.[0-9]+\.[0-9]+$ ]] || die "no version of k8s.io/kubernetes in go.mod"
+dir=$SLUICE_CACHE/kubernetes-$version
 commands=("$@")
 [ $# -gt 0 ] || commands=(kube-apiserver kube-controller-manager kubectl)
 
