@@ -25,8 +25,8 @@ type Compiler struct {
 	// attached are the ports of each pod.
 	attached map[cluster.Key]map[string]*port
 	claims   map[cluster.Key]claim
-	// claimants are the pods that claim an address.
-	claimants map[netip.Addr]map[cluster.Key]struct{}
+	// claimants are the pods that claim an address, seldom more than one.
+	claimants map[netip.Addr][]cluster.Key
 
 	subjects *universe
 	peers    *universe
@@ -53,7 +53,7 @@ func New(node string) *Compiler {
 		ports:         map[string]*port{},
 		attached:      map[cluster.Key]map[string]*port{},
 		claims:        map[cluster.Key]claim{},
-		claimants:     map[netip.Addr]map[cluster.Key]struct{}{},
+		claimants:     map[netip.Addr][]cluster.Key{},
 		dirtyPolicies: map[*policyState]struct{}{},
 		dirtyPorts:    map[string]struct{}{},
 		dirtyAddrs:    map[netip.Addr]struct{}{},

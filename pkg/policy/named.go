@@ -64,7 +64,7 @@ func (s *set) unwatch(name portName, p *policyState) {
 	}
 	for _, g := range r.byNumber {
 		for m := range g.members {
-			g.remove(m)
+			s.universe.part(g, m)
 		}
 	}
 	delete(s.named, name)
@@ -81,7 +81,7 @@ func (r *resolution) add(u *universe, name portName, m *member) {
 		g = &group{members: map[*member]struct{}{}}
 		r.byNumber[n] = g
 	}
-	g.add(m)
+	u.join(g, m)
 	if len(g.members) == 1 {
 		r.stir(u)
 	}
@@ -95,7 +95,7 @@ func (r *resolution) remove(u *universe, name portName, m *member) {
 		return
 	}
 	g := r.byNumber[n]
-	g.remove(m)
+	u.part(g, m)
 	if len(g.members) == 0 {
 		r.stir(u)
 	}
@@ -116,7 +116,7 @@ func (r *resolution) numbers() []uint16 {
 		switch {
 		case len(g.members) > 0:
 			out = append(out, n)
-		case g.terms[flows.Egress].refs == 0 && g.terms[flows.Ingress].refs == 0:
+		case !g.held():
 			delete(r.byNumber, n)
 		}
 	}

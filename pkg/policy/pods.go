@@ -127,11 +127,14 @@ func (c *Compiler) claim(pod cluster.Key, to claim) {
 	}
 	for _, a := range old.addrs {
 		c.dirtyAddrs[a] = struct{}{}
-		erase(c.claimants, a, pod)
+		left := slices.DeleteFunc(c.claimants[a], func(k cluster.Key) bool { return k == pod })
+		if c.claimants[a] = left; len(left) == 0 {
+			delete(c.claimants, a)
+		}
 	}
 	for _, a := range to.addrs {
 		c.dirtyAddrs[a] = struct{}{}
-		insert(c.claimants, a, pod)
+		c.claimants[a] = append(c.claimants[a], pod)
 	}
 	if len(to.addrs) == 0 {
 		delete(c.claims, pod)
@@ -143,9 +146,12 @@ func (c *Compiler) claim(pod cluster.Key, to claim) {
 // owners returns the pods an address may belong to: those behind ports of this
 // node if there are any, else all that claim it.
 func (c *Compiler) owners(addr netip.Addr) []cluster.Key {
-	var local, all []cluster.Key
-	for pod := range c.claimants[addr] {
-		all = append(all, pod)
+	all := c.claimants[addr]
+	if len(all) < 2 {
+		return all
+	}
+	var local []cluster.Key
+	for _, pod := range all {
 		if c.claims[pod].local {
 			local = append(local, pod)
 		}

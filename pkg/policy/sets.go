@@ -55,7 +55,7 @@ func (u *universe) release(s *set) {
 		return
 	}
 	for ns := range s.scope.namespaces {
-		s.scope.exit(ns)
+		delete(ns.scopes, s.scope)
 	}
 	delete(u.scopes, s.scope.key)
 }
@@ -75,28 +75,35 @@ func (s *set) offer(m *member) {
 		return
 	}
 	m.sets[s] = struct{}{}
-	s.group.add(m)
+	s.universe.join(&s.group, m)
 	if len(s.group.members) == 1 {
 		s.stir()
 	}
 	for name, r := range s.named {
 		r.add(s.universe, name, m)
 	}
-	s.universe.changed(m.key)
+	if s.isolating() {
+		s.universe.changed(m.key)
+	}
 }
 
 // take removes a member.
 func (s *set) take(m *member) {
 	delete(m.sets, s)
-	s.group.remove(m)
+	s.universe.part(&s.group, m)
 	if len(s.group.members) == 0 {
 		s.stir()
 	}
 	for name, r := range s.named {
 		r.remove(s.universe, name, m)
 	}
-	s.universe.changed(m.key)
+	if s.isolating() {
+		s.universe.changed(m.key)
+	}
 }
+
+// isolating reports whether the set's members are isolated in some direction.
+func (s *set) isolating() bool { return s.isolates[flows.Egress] > 0 || s.isolates[flows.Ingress] > 0 }
 
 // stir wakes the policies whose subjects have just appeared or gone.
 func (s *set) stir() {
@@ -138,14 +145,25 @@ type group struct {
 	}
 }
 
-func (g *group) add(m *member) {
+// held reports whether the group stands behind a term.
+func (g *group) held() bool { return g.terms[flows.Egress].refs > 0 || g.terms[flows.Ingress].refs > 0 }
+
+// join adds a member to a group.
+func (u *universe) join(g *group, m *member) {
 	g.members[m] = struct{}{}
 	m.groups[g] = struct{}{}
+	if g.held() {
+		u.changed(m.key)
+	}
 }
 
-func (g *group) remove(m *member) {
+// part takes a member out of a group.
+func (u *universe) part(g *group, m *member) {
 	delete(g.members, m)
 	delete(m.groups, g)
+	if g.held() {
+		u.changed(m.key)
+	}
 }
 
 // hold gives the group a handle in a direction, for as long as it's held.
