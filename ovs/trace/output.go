@@ -7,8 +7,12 @@ import (
 	"strings"
 )
 
-// Numbers of reserved ports as ovs-vswitchd prints them: OpenFlow 1.0's.
-const inPort = 65528
+// Port numbers as ovs-vswitchd prints them: OpenFlow 1.0's, 16 bits wide.
+const (
+	maxPort = 65279
+	inPort  = 65528
+	noPort  = 65535
+)
 
 var (
 	outputAction  = regexp.MustCompile(`^(?:output:|output\(port=|enqueue:)(\d+)\b`)
@@ -19,6 +23,7 @@ var (
 
 // action notes the port that an action outputs to.
 func (p *parser) action(text string) {
+	p.recorded = false
 	switch text {
 	case "LOCAL":
 		p.output(Local)
@@ -54,40 +59,45 @@ func (p *parser) outputNumber(text string) {
 
 func (p *parser) output(port uint32) {
 	if port == inPort {
-		m := inPortField.FindStringSubmatch(p.pass().Flow)
-		if m == nil {
-			return
-		}
-		if m[1] == "LOCAL" {
-			m[1] = strconv.Itoa(Local)
-		}
-		n, err := strconv.ParseUint(m[1], 10, 32)
-		if err != nil {
-			return
-		}
-		port = uint32(n)
+		port = p.inPort()
+	}
+	if port > maxPort && port != Local {
+		return // no port of the bridge: CONTROLLER, FLOOD, …
 	}
 	for len(p.outputs) < len(p.trace.Passes) {
 		p.outputs = append(p.outputs, nil)
 	}
 	current := &p.outputs[len(p.outputs)-1]
 	*current = append(*current, port)
+	p.recorded = true
+}
+
+// inPort returns the port that the packet arrived at.
+func (p *parser) inPort() uint32 {
+	m := inPortField.FindStringSubmatch(p.pass().Flow)
+	if m == nil {
+		return noPort
+	}
+	if m[1] == "LOCAL" {
+		return Local
+	}
+	n, err := strconv.ParseUint(m[1], 10, 16)
+	if err != nil {
+		return noPort
+	}
+	return uint32(n)
 }
 
 // retract takes back the output of the last action, if it was one: the warnings
 // that follow it are "skipping output to input port", "Nonexistent output port"
 // and the like.
 func (p *parser) retract() {
-	step := &p.trace.Steps[p.open[len(p.open)-1].index]
-	if len(step.Actions) == 0 || len(p.outputs) < len(p.trace.Passes) {
+	if !p.recorded {
 		return
 	}
-	last := step.Actions[len(step.Actions)-1]
 	current := &p.outputs[len(p.outputs)-1]
-	isOutput := last == "LOCAL" || last == "IN_PORT" || strings.HasPrefix(last, "output") || strings.HasPrefix(last, "enqueue:")
-	if isOutput && len(*current) > 0 {
-		*current = (*current)[:len(*current)-1]
-	}
+	*current = (*current)[:len(*current)-1]
+	p.recorded = false
 }
 
 // final joins the passes. The datapath's actions have the last word: an output

@@ -43,32 +43,16 @@ type ICMP struct {
 	Type, Code uint8
 }
 
-// Flow returns the packet in the syntax of ovs-ofctl(8).
+// Flow returns the packet as ofproto/trace takes it.
 func (p Packet) Flow() string {
 	var b strings.Builder
 	v6 := p.Src.Is6()
-	switch {
-	case p.Protocol == tcp:
-		b.WriteString("tcp")
-	case p.Protocol == udp:
-		b.WriteString("udp")
-	case p.Protocol == sctp:
-		b.WriteString("sctp")
-	case p.Protocol == icmp && !v6:
-		b.WriteString("icmp")
-	case p.Protocol == icmpv6 && v6:
-		b.WriteString("icmp")
-	default:
-		b.WriteString("ip")
-	}
-	switch {
-	case v6 && b.String() == "ip":
-		b.WriteString("v6")
-	case v6:
-		b.WriteString("6")
-	}
-	if strings.HasPrefix(b.String(), "ip") {
-		fmt.Fprintf(&b, ",nw_proto=%d", p.Protocol)
+	if name := p.name(); name != "" {
+		b.WriteString(name)
+	} else if v6 {
+		fmt.Fprintf(&b, "ipv6,nw_proto=%d", p.Protocol)
+	} else {
+		fmt.Fprintf(&b, "ip,nw_proto=%d", p.Protocol)
 	}
 	fmt.Fprintf(&b, ",in_port=%d", p.InPort)
 	if p.SrcMAC != nil {
@@ -87,18 +71,20 @@ func (p Packet) Flow() string {
 		ttl = 64
 	}
 	fmt.Fprintf(&b, ",nw_ttl=%d", ttl)
+	// Not tp_src and icmp_type: there they stand for TCP and ICMPv4 alone.
 	switch p.Protocol {
-	case tcp, udp, sctp:
-		fmt.Fprintf(&b, ",tp_src=%d,tp_dst=%d", p.SrcPort, p.DstPort)
-	case icmp, icmpv6:
-		kind := p.ICMP
-		if kind == nil {
-			kind = &ICMP{Type: 8}
-			if v6 {
-				kind.Type = 128
-			}
-		}
+	case tcp:
+		fmt.Fprintf(&b, ",tcp_src=%d,tcp_dst=%d", p.SrcPort, p.DstPort)
+	case udp:
+		fmt.Fprintf(&b, ",udp_src=%d,udp_dst=%d", p.SrcPort, p.DstPort)
+	case sctp:
+		fmt.Fprintf(&b, ",sctp_src=%d,sctp_dst=%d", p.SrcPort, p.DstPort)
+	case icmp:
+		kind := p.icmp(8)
 		fmt.Fprintf(&b, ",icmp_type=%d,icmp_code=%d", kind.Type, kind.Code)
+	case icmpv6:
+		kind := p.icmp(128)
+		fmt.Fprintf(&b, ",icmpv6_type=%d,icmpv6_code=%d", kind.Type, kind.Code)
 	}
 	if p.TCPFlags != 0 {
 		fmt.Fprintf(&b, ",tcp_flags=%#x", p.TCPFlags)
@@ -107,6 +93,23 @@ func (p Packet) Flow() string {
 		b.WriteString("," + p.Extra)
 	}
 	return b.String()
+}
+
+// name returns the protocol's shorthand in flows, empty if it has none.
+func (p Packet) name() string {
+	name := map[uint8]string{icmp: "icmp", tcp: "tcp", udp: "udp", icmpv6: "icmp", sctp: "sctp"}[p.Protocol]
+	if name != "" && p.Src.Is6() {
+		name += "6"
+	}
+	return name
+}
+
+// icmp returns the kind of ICMP packet, by default one of the given type.
+func (p Packet) icmp(echoRequest uint8) ICMP {
+	if p.ICMP == nil {
+		return ICMP{Type: echoRequest}
+	}
+	return *p.ICMP
 }
 
 // check returns an error that names the field which makes no packet.

@@ -36,6 +36,8 @@ type parser struct {
 	trace *Trace
 	// outputs are the OpenFlow ports that actions of each pass name.
 	outputs [][]uint32
+	// recorded is true if the last action added to outputs.
+	recorded bool
 	// bridge is the one that the current step belongs to.
 	bridge string
 	// open are the steps whose list of actions may go on, the innermost last.
@@ -54,7 +56,7 @@ type openStep struct {
 func (p *parser) pass() *Pass { return &p.trace.Passes[len(p.trace.Passes)-1] }
 
 var (
-	stepLine   = regexp.MustCompile(`^( *?) ?(\d{1,3})\. (.*)$`)
+	stepLine   = regexp.MustCompile(`^( *)(\d{1,3})\. (.*)$`)
 	recircLine = regexp.MustCompile(`^recirc\((0x[0-9a-f]+)\) - (.*)$`)
 )
 
@@ -163,7 +165,8 @@ func (p *parser) body(line, text string) error {
 		if step, err := parseStep(m[2], m[3]); err != nil {
 			return err
 		} else if step != nil {
-			p.push(len(m[1]), *step)
+			// The number is printed two characters wide.
+			p.push(len(m[1])+min(0, len(m[2])-2), *step)
 			return nil
 		}
 	}
