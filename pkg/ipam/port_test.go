@@ -1,0 +1,97 @@
+package ipam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sluice-cni/sluice/ovs/sandbox"
+	"github.com/sluice-cni/sluice/ovs/sandbox/sandboxtest"
+	"github.com/sluice-cni/sluice/ovs/vsdb"
+)
+
+func TestTheDatabaseIsTheSourceOfTruth(t *testing.T) {
+	s := sandboxtest.Start(t, sandbox.Dummy)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	open := func() *vsdb.DB {
+		db, err := vsdb.Dial(ctx, vsdb.Config{Endpoint: s.Endpoint()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(db.Close)
+		return db
+	}
+	db := open()
+	if err := db.EnsureBridge(ctx, vsdb.Bridge{Name: "br-sluice", Gateway: "sluice0", DatapathType: sandbox.Dummy}); err != nil {
+		t.Fatal(err)
+	}
+
+	// Two agents that know nothing of each other, as for a moment during an update,
+	// share 13 addresses.
+	pools := []*Pool{pool(t, []string{"10.1.0.0/28", "fd00::/64"}), pool(t, []string{"10.1.0.0/28", "fd00::/64"})}
+	dbs := []*vsdb.DB{db, open()}
+	var adds errgroup.Group
+	for n := range 13 {
+		adds.Go(func() error {
+			_, err := pools[n%2].AddPort(ctx, dbs[n%2], spec(n), mac)
+			return err
+		})
+	}
+	if err := adds.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	ports, err := db.Ports(ctx)
+	if err != nil || len(ports) != 13 {
+		t.Fatalf("ports are %+v, %v", ports, err)
+	}
+	var v4 []netip.Addr
+	for _, port := range ports {
+		v4 = append(v4, port.Addrs[0])
+		if !slices.Equal(port.MAC, mac(port.Addrs)) {
+			t.Errorf("port %+v has not the MAC of its address", port)
+		}
+	}
+	slices.SortFunc(v4, netip.Addr.Compare)
+	if len(slices.Compact(v4)) != 13 {
+		t.Errorf("addresses were given twice: %v", v4)
+	}
+
+	restarted := pool(t, []string{"10.1.0.0/28", "fd00::/64"})
+	if err := restarted.Sync(func() ([]vsdb.Port, error) { return db.Ports(ctx) }); err != nil {
+		t.Fatal(err)
+	}
+	_, err = restarted.AddPort(ctx, db, spec(20), mac)
+	var full *ExhaustedError
+	if !errors.As(err, &full) || full.Used != 13 {
+		t.Errorf("error is %v", err)
+	}
+	for range 2 {
+		if err := restarted.DeletePort(ctx, db, spec(7).Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := restarted.AddPort(ctx, db, spec(20), mac)
+	if err != nil || again.Addrs[0] != ports[7].Addrs[0] {
+		t.Errorf("got %+v, %v; want the address of %+v", again, err, ports[7])
+	}
+}
+
+func spec(n int) vsdb.PortSpec {
+	return vsdb.PortSpec{
+		Bridge: "br-sluice", Name: fmt.Sprintf("sl%013x", n), Type: "dummy",
+		Attachment: vsdb.Attachment{ContainerID: fmt.Sprint("c", n), IfName: "eth0"},
+	}
+}
+
+func mac(addrs []netip.Addr) net.HardwareAddr {
+	v4 := addrs[0].As4()
+	return net.HardwareAddr{0x0a, 0x58, v4[0], v4[1], v4[2], v4[3]}
+}
