@@ -1,18 +1,15 @@
 package oracle
 
 import (
-	"net/netip"
-	"strconv"
 	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"sigs.k8s.io/yaml"
 )
 
 // The cluster of every case: two namespaces on two nodes. shop/done has
-// succeeded and shop/new has no address yet; its port carries 10.0.1.7.
+// succeeded and shop/new has no address yet.
 const (
 	namespaces = `
 - metadata: {name: shop, labels: {kubernetes.io/metadata.name: shop, team: retail}}
@@ -85,8 +82,7 @@ func parse(t *testing.T, text string, into any) {
 	}
 }
 
-// expect checks lines such as "allow shop/web > 203.0.113.1 udp/53". An end that
-// is a pod stands for its IPv4 address, "/6" behind it for the other one.
+// expect checks lines such as "allow shop/web > 203.0.113.1 udp/53".
 func expect(t *testing.T, c *Cluster, lines string) {
 	t.Helper()
 	for line := range strings.Lines(lines) {
@@ -103,39 +99,9 @@ func expect(t *testing.T, c *Cluster, lines string) {
 
 func parseConn(t *testing.T, c *Cluster, text string) Conn {
 	t.Helper()
-	f := strings.Fields(text)
-	if len(f) < 4 || f[1] != ">" {
-		t.Fatalf("not a connection: %q", text)
-	}
-	protocol, port, _ := strings.Cut(f[3], "/")
-	conn := Conn{Src: parseEnd(t, c, f[0]), Dst: parseEnd(t, c, f[2]), Protocol: corev1.Protocol(strings.ToUpper(protocol))}
-	conn.FromOwnNode = len(f) > 4 && f[4] == "own-node"
-	if conn.Protocol != ICMP {
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil {
-			t.Fatalf("not a port in %q: %v", text, err)
-		}
-		conn.Port = uint16(n)
+	conn, err := c.ParseConn(text)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return conn
-}
-
-func parseEnd(t *testing.T, c *Cluster, text string) Endpoint {
-	t.Helper()
-	if a, err := netip.ParseAddr(text); err == nil {
-		return Endpoint{Addr: a}
-	}
-	namespace, rest, _ := strings.Cut(text, "/")
-	name, six := strings.CutSuffix(rest, "/6")
-	key := Key{namespace, name}
-	if key == (Key{"shop", "new"}) || key == (Key{"shop", "unheard-of"}) {
-		return Endpoint{Pod: key, Addr: netip.MustParseAddr("10.0.1.7")}
-	}
-	for _, ip := range c.pod(key).Status.PodIPs {
-		if a := netip.MustParseAddr(ip.IP); a.Is6() == six {
-			return Endpoint{Pod: key, Addr: a}
-		}
-	}
-	t.Fatalf("no such endpoint: %q", text)
-	return Endpoint{}
 }

@@ -212,16 +212,16 @@ func TestVerdicts(t *testing.T) {
 			deny  bank/api > shop/api tcp/80`},
 		{"a pod with no address yet is no peer", `
 - {in: shop, name: p, podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchLabels: {app: api}}}]}]}`, `
-			deny shop/new > shop/db tcp/80`},
+			deny shop/new=10.0.1.7 > shop/db tcp/80`},
 		{"a pod with no address yet is a subject by its port", `
 - {in: shop, name: p, podSelector: {matchLabels: {app: api}}, egress: [{to: [{podSelector: {matchLabels: {app: db}}}]}]}`, `
-			allow shop/new > shop/db tcp/80
-			deny  shop/new > shop/web tcp/80
-			deny  shop/db > shop/new tcp/80`},
+			allow shop/new=10.0.1.7 > shop/db tcp/80
+			deny  shop/new=10.0.1.7 > shop/web tcp/80
+			deny  shop/db > shop/new=10.0.1.7 tcp/80`},
 		{"a pod the cluster does not know is closed, but for its own node", ``, `
-			deny  shop/unheard-of > shop/web tcp/80
-			deny  shop/web > shop/unheard-of tcp/80
-			allow 10.0.1.1 > shop/unheard-of tcp/80 own-node`},
+			deny  shop/unheard-of=10.0.1.7 > shop/web tcp/80
+			deny  shop/web > shop/unheard-of=10.0.1.7 tcp/80
+			allow 10.0.1.1 > shop/unheard-of=10.0.1.7 tcp/80 own-node`},
 		{"every address of a pod counts", `
 - {in: shop, name: p, podSelector: {matchLabels: {app: api}}, ingress: [{from: [{podSelector: {matchLabels: {app: web}}}, {ipBlock: {cidr: "2001:db8::/32", except: ["2001:db8:1::/48"]}}]}]}`, `
 			allow shop/web > shop/api tcp/80

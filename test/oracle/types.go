@@ -79,6 +79,9 @@ func (c Conn) String() string {
 	return s
 }
 
+// GoString is String: failures of tests print many connections.
+func (c Conn) GoString() string { return c.String() }
+
 // RuleRef names a rule by its policy and its index in spec.ingress or
 // spec.egress, whichever direction is spoken of.
 type RuleRef struct {

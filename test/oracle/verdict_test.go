@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,12 +68,30 @@ func TestReadsNothingIntoBareAddressesOutsideTheCluster(t *testing.T) {
 func TestConnReadsAsOneLine(t *testing.T) {
 	c := fixture(t, "")
 	for text, want := range map[string]string{
-		"shop/web > 203.0.113.1 tcp/80":        "shop/web(10.0.1.2) -> 203.0.113.1 TCP/80",
-		"fd00:1::1 > shop/api/6 icmp own-node": "fd00:1::1 -> shop/api(fd00:1::3) ICMP from its own node",
-		"shop/new > shop/unheard-of sctp/7":    "shop/new(10.0.1.7) -> shop/unheard-of(10.0.1.7) SCTP/7",
+		"shop/web > 203.0.113.1 tcp/80":                       "shop/web(10.0.1.2) -> 203.0.113.1 TCP/80",
+		"fd00:1::1 > shop/api/6 icmp own-node":                "fd00:1::1 -> shop/api(fd00:1::3) ICMP from its own node",
+		"shop/new=10.0.1.7 > shop/unheard-of=10.0.1.7 sctp/7": "shop/new(10.0.1.7) -> shop/unheard-of(10.0.1.7) SCTP/7",
 	} {
 		if got := parseConn(t, c, text).String(); got != want {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestConnThatCannotBeReadNamesThePart(t *testing.T) {
+	c := fixture(t, "")
+	for text, part := range map[string]string{
+		"shop/web shop/api tcp/80":          "SOURCE",
+		"shop/web > shop/api tcp/80 soon":   "SOURCE",
+		"shop/cat > shop/api tcp/80":        "no pod shop/cat",
+		"shop/web > shop/db/6 tcp/80":       "destination",
+		"shop/web > shop/new=10.0.1 tcp/80": "destination",
+		"shop/web > shop/api tcp":           "icmp",
+		"shop/web > shop/api icmp/8":        "icmp",
+		"shop/web > shop/api tcp/65536":     "port",
+	} {
+		if _, err := c.ParseConn(text); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%q: got error %v, want one that says %q", text, err, part)
 		}
 	}
 }
