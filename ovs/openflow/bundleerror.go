@@ -44,7 +44,7 @@ func (c change) String() string {
 	switch {
 	case c.flow != nil:
 		return c.command + Text(c.flow)
-	case c.group != nil && c.args == "":
+	case c.command == setGroup:
 		return c.command + c.group.String()
 	default:
 		return c.command + c.args
@@ -113,18 +113,31 @@ func parseSwitchError(line, after string) (index int, reason string, ok bool) {
 		// About the bundle as a whole: it follows the error that is the cause.
 		return -1, reason, true
 	}
-	if _, x, found := strings.Cut(about, "(xid=0x"); found {
-		x, _, _ = strings.Cut(x, ")")
-		xid, err := strconv.ParseUint(x, 16, 32)
-		return int(xid) - firstXID, reason, err == nil
+	report := about + "\n" + after
+	if i := strings.Index(report, "\nError "); i >= 0 {
+		report = report[:i]
 	}
-	if dump, found := strings.CutPrefix(after, "00000000  "); found && len(dump) >= len("06 0e 00 30 00 00 00 03") {
-		x := strings.ReplaceAll(dump[len("06 0e 00 30 "):len("06 0e 00 30 00 00 00 03")], " ", "")
-		if xid, err := strconv.ParseUint(x, 16, 32); err == nil {
-			return int(xid) - firstXID, reason, true
-		}
+	if xid, ok := findXID(report); ok {
+		return xid - firstXID, reason, true
 	}
 	return -1, reason, true
+}
+
+// findXID finds the transaction id of a message that is shown as text, or in
+// hexadecimal where it could not be decoded.
+func findXID(report string) (int, bool) {
+	if _, x, ok := strings.Cut(report, "(xid=0x"); ok {
+		x, _, _ = strings.Cut(x, ")")
+		xid, err := strconv.ParseUint(x, 16, 32)
+		return int(xid), err == nil
+	}
+	const header = "06 0e 00 30 00 00 00 03" // version, type, length, id
+	_, dump, ok := strings.Cut(report, "\n00000000  ")
+	if !ok || len(dump) < len(header) {
+		return 0, false
+	}
+	xid, err := strconv.ParseUint(strings.ReplaceAll(dump[len("06 0e 00 30 "):len(header)], " ", ""), 16, 32)
+	return int(xid), err == nil
 }
 
 // confirm checks the change that a transaction id points at against what the

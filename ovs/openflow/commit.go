@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sort"
+	"strings"
 )
 
 // Commit makes all changes of a transaction, or none: it is one atomic OpenFlow
@@ -28,7 +30,11 @@ func (b *Bridge) Commit(ctx context.Context, t *Transaction) error {
 	defer file.Close()
 	err = b.ofctl.run(ctx, file, nil, "bundle", b.target, "-")
 	if exit, ok := errors.AsType[*exitError](err); ok {
-		if refused := findRefusal(exit.stderr, r, t); refused != nil {
+		refused := findRefusal(exit.stderr, r, t)
+		if refused == nil && strings.Contains(exit.stderr, unusable) {
+			refused, err = b.findUnusable(ctx, r, t)
+		}
+		if refused != nil {
 			err = refused
 		}
 	}
@@ -49,4 +55,45 @@ func render(t *Transaction) (*bundle, error) {
 		}
 	}
 	return r, nil
+}
+
+// unusable is part of what ovs-ofctl says, before it connects, of a bundle with
+// a change that OpenFlow 1.5 has no form of: most often an action that lacks its
+// prerequisite, such as dec_ttl without ip. It does not say which change.
+const unusable = "none of the usable flow formats"
+
+// nowhere is an endpoint that can't exist.
+const nowhere = "unix:/dev/null/none"
+
+// findUnusable finds the first such change: the last one of the shortest part of
+// the bundle that ovs-ofctl finds unusable. The parts are not sent anywhere.
+func (b *Bridge) findUnusable(ctx context.Context, r *bundle, t *Transaction) (*BundleError, error) {
+	reason := unusable
+	var failed error
+	n := sort.Search(len(r.start), func(i int) bool {
+		if failed != nil {
+			return true
+		}
+		file, err := memoryFile("bundle", r.text[:r.end(i)])
+		if err != nil {
+			failed = err
+			return true
+		}
+		defer file.Close()
+		err = b.ofctl.run(ctx, file, nil, "bundle", nowhere, "-")
+		exit, ok := errors.AsType[*exitError](err)
+		if !ok {
+			failed = fmt.Errorf("find the change that is unusable: %w", err)
+			return true
+		}
+		if !strings.Contains(exit.stderr, unusable) {
+			return false
+		}
+		reason = exit.Error()
+		return true
+	})
+	if failed != nil {
+		return nil, failed
+	}
+	return r.refusal(n, reason, t), nil
 }

@@ -193,6 +193,11 @@ func (g *Group) validate() error {
 	default:
 		return fmt.Errorf("field type %q is not all, select, indirect or ff", g.Type)
 	}
+	switch g.Selection.Method {
+	case "", "hash", "dp_hash":
+	default:
+		return fmt.Errorf("field selection_method %q is not hash or dp_hash", g.Selection.Method)
+	}
 	if g.Type != Select && g.Selection.Method != "" {
 		return errors.New("field selection_method is for select groups only")
 	}

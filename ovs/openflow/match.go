@@ -156,6 +156,11 @@ func (m *match) add(name, value string, hasValue bool) {
 		m.attrs = append(m.attrs, name)
 		return
 	}
+	switch name {
+	case "table", "priority", "cookie", "actions", "out_port", "out_group", "duration":
+		m.problem("%s among the matches", name)
+		return
+	}
 	f := portFields[name]
 	if f == nil {
 		f = lookField(name)
@@ -164,11 +169,11 @@ func (m *match) add(name, value string, hasValue bool) {
 		m.terms = append(m.terms, term{name: name, text: value})
 		return
 	}
-	if !hasValue {
-		m.problem("field %s has no value", name)
-	}
 	v, mask, ok := f.parse(value)
 	if !ok {
+		if f.format != opaque {
+			m.problem("field %s: bad value %q", name, value)
+		}
 		m.terms = append(m.terms, term{name: f.match, needs: f.needs, text: strings.ToLower(value)})
 		return
 	}

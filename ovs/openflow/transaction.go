@@ -48,7 +48,7 @@ func (t *Transaction) String() string {
 	return string(b.text)
 }
 
-// change is one line of a bundle. Exactly one field is set, or only group is.
+// change is one line of a bundle: a command and what it is about.
 type change struct {
 	command string
 	flow    *ovs.Flow
@@ -56,30 +56,40 @@ type change struct {
 	args    string
 }
 
+// The commands of a bundle, as `ovs-ofctl bundle` reads them.
+const (
+	addFlow      = "flow add "
+	deleteFlow   = "flow delete_strict "
+	setGroup     = "group add_or_mod "
+	removeBucket = "group remove_bucket "
+	insertBucket = "group insert_bucket "
+	deleteGroup  = "group delete "
+)
+
 // change returns the i-th change, in the order in which they are made.
 func (t *Transaction) change(i int) change {
 	if i < len(t.SetGroups) {
-		return change{command: "group add_or_mod ", group: t.SetGroups[i]}
+		return change{command: setGroup, group: t.SetGroups[i]}
 	}
 	i -= len(t.SetGroups)
 	if i < len(t.RemoveBuckets) {
-		return change{command: "group remove_bucket ", args: t.RemoveBuckets[i].args()}
+		return change{command: removeBucket, args: t.RemoveBuckets[i].args()}
 	}
 	i -= len(t.RemoveBuckets)
 	if i < len(t.InsertBuckets) {
 		in := t.InsertBuckets[i]
-		return change{command: "group insert_bucket ", args: in.args(), group: &Group{ID: in.Group, Buckets: in.Buckets}}
+		return change{command: insertBucket, args: in.args(), group: &Group{ID: in.Group, Buckets: in.Buckets}}
 	}
 	i -= len(t.InsertBuckets)
 	if i < len(t.Delete) {
-		return change{command: "flow delete_strict ", flow: t.Delete[i]}
+		return change{command: deleteFlow, flow: t.Delete[i]}
 	}
 	i -= len(t.Delete)
 	if i < len(t.Add) {
-		return change{command: "flow add ", flow: t.Add[i]}
+		return change{command: addFlow, flow: t.Add[i]}
 	}
 	i -= len(t.Add)
-	return change{command: "group delete ", args: "group_id=" + strconv.FormatUint(uint64(t.DeleteGroups[i]), 10)}
+	return change{command: deleteGroup, args: "group_id=" + strconv.FormatUint(uint64(t.DeleteGroups[i]), 10)}
 }
 
 // bundle is a transaction rendered line by line.
@@ -90,11 +100,15 @@ type bundle struct {
 
 // line returns the i-th line, without its end.
 func (b *bundle) line(i int) string {
-	end := len(b.text)
+	return strings.TrimSuffix(string(b.text[b.start[i]:b.end(i)]), "\n")
+}
+
+// end returns where the i-th line ends in text.
+func (b *bundle) end(i int) int {
 	if i+1 < len(b.start) {
-		end = b.start[i+1]
+		return b.start[i+1]
 	}
-	return strings.TrimSuffix(string(b.text[b.start[i]:end]), "\n")
+	return len(b.text)
 }
 
 // add renders a change. On an error the line is not part of the bundle.
@@ -103,17 +117,17 @@ func (b *bundle) add(c change) error {
 	b.text = append(b.text, c.command...)
 	body := len(b.text)
 	var err error
-	switch {
-	case c.flow != nil:
-		b.text, err = appendWire(b.text, c.flow, c.command == "flow delete_strict ")
-	case c.group != nil && c.args == "":
+	switch c.command {
+	case addFlow, deleteFlow:
+		b.text, err = appendWire(b.text, c.flow, c.command == deleteFlow)
+	case setGroup:
 		err = c.group.validate()
 		b.text = c.group.append(b.text)
+	case insertBucket:
+		err = validateBuckets(c.group.Buckets)
+		b.text = appendBuckets(append(b.text, c.args...), c.group.Buckets)
 	default:
-		if b.text = append(b.text, c.args...); c.group != nil {
-			err = validateBuckets(c.group.Buckets)
-			b.text = appendBuckets(b.text, c.group.Buckets)
-		}
+		b.text = append(b.text, c.args...)
 	}
 	if err == nil {
 		err = oneLine(b.text[body:])
