@@ -35,7 +35,7 @@ func (f forwarder) add(args *skel.CmdArgs) error {
 // itself and succeeds, so that pods can be deleted while the agent is being
 // upgraded, or is gone for good: an attachment without its link is dead, and the
 // agent removes the port and frees the address of every one it finds so
-// (cni.Server.Prune), at the latest when it starts.
+// (cni.Server.Reconcile), at the latest when it starts.
 //
 // Asking a second time after the deletion closes the gap in which an agent
 // starts: it opens its socket before it looks for dead attachments, so either it

@@ -2,9 +2,12 @@ package cni
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/plugins/pkg/ns"
@@ -12,6 +15,7 @@ import (
 	"github.com/sluice-cni/sluice/ovs/vsdb"
 	"github.com/sluice-cni/sluice/pkg/cni/podlink"
 	"github.com/sluice-cni/sluice/pkg/cni/wire"
+	"github.com/sluice-cni/sluice/pkg/ipam"
 )
 
 // Add attaches a pod and returns the result in the version that the
@@ -61,7 +65,7 @@ func (s *Server) Add(ctx context.Context, req wire.Request) (json.RawMessage, er
 	}
 	port, err := s.attach(ctx, pod)
 	if err != nil {
-		return nil, cniError(fmt.Sprintf("attaching pod %s/%s", args.PodNamespace, args.PodName), err)
+		return nil, cniError(fmt.Sprintf("attaching pod %s/%s", args.PodNamespace, args.PodName), types.ErrInternal, err)
 	}
 	return s.result(conf, port, pod.mtu)
 }
@@ -115,19 +119,15 @@ func (s *Server) attachNew(ctx context.Context, p pod) (port vsdb.Port, err erro
 		}
 	}()
 
-	port, err = s.cfg.Ports.AddPort(ctx, vsdb.PortSpec{
-		Bridge:     s.cfg.Bridge,
-		Name:       p.port,
-		Attachment: p.Attachment,
-		// The addresses decide the MAC, and ovs-vswitchd looks for the device as soon
-		// as the record is there: the pair is made between the two.
-		Pick: func(a *vsdb.Attachment) error {
-			if err := s.cfg.IPAM.Pick(a); err != nil {
-				return err
-			}
-			return s.create(p, *a)
-		},
-	})
+	port, err = s.addPort(ctx, p)
+	var inUse *vsdb.AddressInUseError
+	if errors.As(err, &inUse) {
+		// The pool knows too little: somebody else has written records.
+		if err := s.syncPool(ctx); err != nil {
+			return vsdb.Port{}, err
+		}
+		port, err = s.addPort(ctx, p)
+	}
 	if err != nil {
 		return vsdb.Port{}, err
 	}
@@ -145,10 +145,49 @@ func (s *Server) attachNew(ctx context.Context, p pod) (port vsdb.Port, err erro
 	return port, nil
 }
 
+// addPort makes the pair and the record. If it fails there may be a pair.
+func (s *Server) addPort(ctx context.Context, p pod) (vsdb.Port, error) {
+	var addrs *ipam.Reservation
+	port, err := s.cfg.Ports.AddPort(ctx, vsdb.PortSpec{
+		Bridge:     s.cfg.Bridge,
+		Name:       p.port,
+		Attachment: p.Attachment,
+		// The addresses decide the MAC, and ovs-vswitchd looks for the device as soon
+		// as the record is there: the pair is made between the two.
+		Pick: func(a *vsdb.Attachment) (err error) {
+			addrs.Release() // those of a try before have turned out to be in use
+			if addrs, err = s.cfg.Pool.Allocate(p.port); err != nil {
+				return err
+			}
+			a.Addrs = addrs.Addrs()
+			a.MAC = podMAC(a.Addrs[0])
+			return s.create(p, *a)
+		},
+	})
+	if err != nil {
+		addrs.Release()
+		return vsdb.Port{}, err
+	}
+	addrs.Commit()
+	return port, nil
+}
+
 func (s *Server) create(p pod, a vsdb.Attachment) error {
 	err := s.link(p.port, a, p.mtu).Create(p.netns)
 	if errors.Is(err, podlink.ErrPodInterfaceExists) {
 		return types.NewError(types.ErrInvalidEnvironmentVariables, "CNI_IFNAME: "+err.Error(), "")
 	}
 	return err
+}
+
+// podMAC derives a pod's Ethernet address, locally administered and unicast, from
+// its first address, so that an address that is used again by another pod leaves
+// no neighbour with a wrong entry. An IPv4 address can be read in it.
+func podMAC(addr netip.Addr) net.HardwareAddr {
+	tail := addr.AsSlice()
+	if addr.Is6() {
+		sum := sha256.Sum256(tail)
+		tail = sum[:4]
+	}
+	return append(net.HardwareAddr{0x0a, 0x58}, tail...)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 	"github.com/vishvananda/netlink"
 
+	"github.com/sluice-cni/sluice/ovs/vsdb"
 	"github.com/sluice-cni/sluice/pkg/cni/podlink"
 	"github.com/sluice-cni/sluice/pkg/cni/wire"
 )
@@ -171,7 +173,7 @@ func TestAddTakesBackWhatItMadeWhenIsolationFails(t *testing.T) {
 }
 
 func TestAddOfAFullRangeSaysSoAndLeavesNothing(t *testing.T) {
-	b := newBed(t, func(o *Options) { o.IPAM = newPool(t, nil, "10.244.1.0/30") })
+	b := newBed(t, func(o *Options) { o.Pool = newPool(t, "10.244.1.0/30") })
 	b.add("first")
 	netns := newNetns(t)
 	text := b.call(wire.Add, request("second", netns), types.ErrTryAgainLater)
@@ -224,7 +226,7 @@ type stuck struct {
 	reached chan struct{}
 }
 
-func (s *stuck) SetPort(ctx context.Context, _ vsdbPort) error {
+func (s *stuck) SetPort(ctx context.Context, _ vsdb.Port) error {
 	close(s.reached)
 	<-ctx.Done()
 	return context.Cause(ctx)
@@ -254,4 +256,28 @@ func TestParallelAddsOfOneContainerMakeOneAttachment(t *testing.T) {
 
 func withPrevResult(req wire.Request, raw string) json.RawMessage {
 	return json.RawMessage(strings.TrimSuffix(string(req.Config), "}") + `,"prevResult":` + raw + "}")
+}
+
+func TestAddLearnsOfAddressesItDidNotKnow(t *testing.T) {
+	b := newBed(t)
+	for i := range 12 { // more than one AddPort tries
+		b.add(fmt.Sprintf("pod-%d", i))
+	}
+	// Another agent, that has not looked at the records.
+	b.server = NewServer(func() Options { o := b.server.cfg; o.Pool = newPool(t, "10.244.1.0/24"); return o }())
+	b.serve()
+	if _, _, raw := b.add("new"); !strings.Contains(raw, `"10.244.1.14/32"`) {
+		t.Errorf("the result is %s", raw)
+	}
+}
+
+func TestPodMACIsOfTheFirstAddress(t *testing.T) {
+	for addr, want := range map[string]string{
+		"10.244.1.5":    "0a:58:0a:f4:01:05",
+		"fd00:244:1::5": "0a:58:06:35:e2:0d",
+	} {
+		if got := podMAC(netip.MustParseAddr(addr)).String(); got != want {
+			t.Errorf("podMAC(%s) is %s, want %s", addr, got, want)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,12 +19,16 @@ import (
 	"github.com/containernetworking/plugins/pkg/ns"
 	"github.com/containernetworking/plugins/pkg/testutils"
 	"github.com/vishvananda/netlink"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/ktesting"
 
 	"github.com/sluice-cni/sluice/ovs/sandbox"
 	"github.com/sluice-cni/sluice/ovs/sandbox/sandboxtest"
 	"github.com/sluice-cni/sluice/ovs/vsdb"
 	"github.com/sluice-cni/sluice/pkg/cni/podlink"
 	"github.com/sluice-cni/sluice/pkg/cni/wire"
+	"github.com/sluice-cni/sluice/pkg/ipam"
+	"github.com/sluice-cni/sluice/test/need"
 )
 
 // timeout bounds what a test waits for; on an idle machine it takes milliseconds.
@@ -32,7 +37,7 @@ const timeout = 30 * time.Second
 // bed is a server on a socket, with a real Open vSwitch and real records behind
 // it. What stands for the policies only keeps account.
 type bed struct {
-	t        *testing.T
+	t        testing.TB
 	ovs      *sandbox.Sandbox
 	db       *vsdb.DB
 	enforcer *ledger
@@ -41,7 +46,7 @@ type bed struct {
 	socket   string
 }
 
-func newBed(t *testing.T, options ...func(*Options)) *bed {
+func newBed(t testing.TB, options ...func(*Options)) *bed {
 	t.Helper()
 	b := &bed{t: t, ovs: sandboxtest.Start(t, sandbox.Netdev), enforcer: &ledger{ports: map[string]vsdb.Port{}}}
 	db, err := vsdb.Dial(b.ctx(), vsdb.Config{Endpoint: b.ovs.Endpoint()})
@@ -58,7 +63,7 @@ func newBed(t *testing.T, options ...func(*Options)) *bed {
 		t.Fatal(err)
 	}
 	o := Options{
-		Ports: db, Enforcer: b.enforcer, IPAM: newPool(t, db, "10.244.1.0/24", "fd00:244:1::/64"),
+		Ports: db, Enforcer: b.enforcer, Pool: newPool(t, "10.244.1.0/24", "fd00:244:1::/64"),
 		Bridge: b.bridge, MTU: 1450, ChecksumInSoftware: true,
 	}
 	for _, f := range options {
@@ -67,6 +72,19 @@ func newBed(t *testing.T, options ...func(*Options)) *bed {
 	b.server = NewServer(o)
 	b.serve()
 	return b
+}
+
+func newPool(t testing.TB, cidrs ...string) *ipam.Pool {
+	t.Helper()
+	var prefixes []netip.Prefix
+	for _, c := range cidrs {
+		prefixes = append(prefixes, netip.MustParsePrefix(c))
+	}
+	pool, err := ipam.New(prefixes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pool
 }
 
 // serve puts the server on a socket until the test is over.
@@ -79,7 +97,10 @@ func (b *bed) serve() {
 	}
 	mux := http.NewServeMux()
 	b.server.Register(mux)
-	s := &http.Server{Handler: mux}
+	logger := ktesting.NewLogger(b.t, ktesting.NewConfig(ktesting.Verbosity(0)))
+	s := &http.Server{Handler: mux, BaseContext: func(net.Listener) context.Context {
+		return klog.NewContext(context.Background(), logger)
+	}}
 	var done sync.WaitGroup
 	done.Go(func() { s.Serve(l) })
 	b.t.Cleanup(func() { s.Close(); done.Wait() })
@@ -156,6 +177,7 @@ func (b *bed) expectNoLink(req wire.Request) {
 // newNetns makes a network namespace that is gone when the test is over.
 func newNetns(t testing.TB) ns.NetNS {
 	t.Helper()
+	need.Root(t)
 	netns, err := testutils.NewNS()
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +191,7 @@ func newNetns(t testing.TB) ns.NetNS {
 }
 
 // inPod does something to the pod's eth0.
-func inPod(t *testing.T, netns ns.NetNS, f func(netlink.Link) error) {
+func inPod(t testing.TB, netns ns.NetNS, f func(netlink.Link) error) {
 	t.Helper()
 	err := netns.Do(func(ns.NetNS) error {
 		link, err := netlink.LinkByName("eth0")
@@ -182,8 +204,6 @@ func inPod(t *testing.T, netns ns.NetNS, f func(netlink.Link) error) {
 		t.Fatal(err)
 	}
 }
-
-func ipnet(addr string) *net.IPNet { return netlink.NewIPNet(net.ParseIP(addr)) }
 
 // ledger is where the server meets policies: it keeps account of the ports it
 // was told, and fails when told to.

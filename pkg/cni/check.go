@@ -22,10 +22,11 @@ func (s *Server) Check(ctx context.Context, req wire.Request) error {
 	if err != nil {
 		return err
 	}
-	if conf.PrevResult == nil {
-		return types.NewError(types.ErrInvalidNetworkConfig, "network configuration: prevResult: is missing", "")
+	stored, err := conf.PrevResult()
+	if err != nil {
+		return err
 	}
-	prev, err := types100.GetResult(conf.PrevResult)
+	prev, err := types100.GetResult(stored)
 	if err != nil {
 		return types.NewError(types.ErrDecodingFailure, "network configuration: prevResult: "+err.Error(), "")
 	}
@@ -44,26 +45,24 @@ func (s *Server) Check(ctx context.Context, req wire.Request) error {
 	step := fmt.Sprintf("checking interface %s of container %s", id.ifName, id.containerID)
 	unlock, err := s.attachments.lock(ctx, id.port)
 	if err != nil {
-		return cniError(step, err)
+		return cniError(step, types.ErrInternal, err)
 	}
 	defer unlock()
 	port, err := s.find(ctx, id.port)
 	if err != nil {
-		return cniError(step, err)
+		return cniError(step, types.ErrInternal, err)
 	}
 	if err := s.checkRecord(id, port, prev); err != nil {
 		return notAsAdded(step, err)
 	}
-	link := s.link(id.port, port.Attachment, 0)
-	if i := podInterface(prev, id.ifName); i >= 0 {
-		link.MTU = prev.Interfaces[i].Mtu
-	}
+	link := s.link(id.port, port.Attachment, prev.Interfaces[podInterface(prev, id.ifName)].Mtu)
+	link.Gateways = gatewaysOf(prev) // those of then, should the podCIDR have changed
 	if err := link.Check(netns); err != nil {
 		return notAsAdded(step, err)
 	}
 	if err := s.cfg.Enforcer.CheckPort(ctx, id.port); err != nil {
 		if ctx.Err() != nil {
-			return cniError(step, err)
+			return cniError(step, types.ErrInternal, err)
 		}
 		return notAsAdded(step, fmt.Errorf("isolation of port %s: %w", id.port, err))
 	}
@@ -105,6 +104,16 @@ func (s *Server) checkRecord(id attachment, port *vsdb.Port, prev *types100.Resu
 		}
 	}
 	return nil
+}
+
+func gatewaysOf(r *types100.Result) []netip.Addr {
+	var gateways []netip.Addr
+	for _, ip := range r.IPs {
+		if gw, ok := netip.AddrFromSlice(ip.Gateway); ok {
+			gateways = append(gateways, gw.Unmap())
+		}
+	}
+	return gateways
 }
 
 // podInterface returns the index of the pod's interface in a result, or -1.

@@ -9,11 +9,12 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
 
+	"github.com/sluice-cni/sluice/ovs/vsdb"
 	"github.com/sluice-cni/sluice/pkg/cni/podlink"
 	"github.com/sluice-cni/sluice/pkg/cni/wire"
 )
 
-// parallelRemovals bounds how many attachments GC and Prune remove at a time.
+// parallelRemovals bounds how many attachments GC and Reconcile remove at a time.
 const parallelRemovals = 8
 
 // Del detaches a pod. What is gone already, it does not miss: not the network
@@ -37,7 +38,7 @@ func (s *Server) Del(ctx context.Context, req wire.Request) error {
 		err = s.remove(ctx, id.port)
 	}
 	if err != nil {
-		return cniError(fmt.Sprintf("detaching interface %s of container %s", id.ifName, id.containerID), err)
+		return cniError(fmt.Sprintf("detaching interface %s of container %s", id.ifName, id.containerID), types.ErrTryAgainLater, err)
 	}
 	return nil
 }
@@ -45,11 +46,14 @@ func (s *Server) Del(ctx context.Context, req wire.Request) error {
 // remove takes the parts of an attachment away in the reverse order of ADD: a
 // record, and with it its addresses, is given up only when no flow is left that
 // refers to it. The pair is deleted in any case, which cuts the pod off, and
-// makes Prune finish what failed here.
+// makes Reconcile finish what failed here.
 func (s *Server) remove(ctx context.Context, port string) error {
 	err := s.cfg.Enforcer.DeletePort(ctx, port)
 	if err == nil {
 		err = s.cfg.Ports.DeletePort(ctx, port)
+	}
+	if err == nil {
+		s.cfg.Pool.Free(port)
 	}
 	return errors.Join(err, podlink.Delete(port))
 }
@@ -76,23 +80,37 @@ func (s *Server) GC(ctx context.Context, req wire.Request) error {
 	defer cancel()
 	err = s.removeWhere(ctx, func(port string) (bool, error) { return !valid[port], nil })
 	if err != nil {
-		return cniError("collecting stale attachments", err)
+		return cniError("collecting stale attachments", types.ErrTryAgainLater, err)
 	}
 	return nil
 }
 
-// Prune detaches every attachment whose veth pair is gone: those of pods that
-// were deleted while no agent ran, and all of them after a reboot.
+// Reconcile brings the node in line with the records: the pool learns which
+// addresses are in use, and every attachment whose veth pair is gone is detached.
+// Such are those of pods that were deleted while no agent ran, and all of them
+// after a reboot.
 //
-// Call it when the agent starts, after it has begun to listen on its socket: the
-// plugin counts on that order (see its forwarder.del).
-func (s *Server) Prune(ctx context.Context) error {
+// Call it when the agent starts, after Listen and before requests are served: the
+// plugin counts on the first (see its forwarder.del), ADD is quicker for the
+// second. It may be called at any time after.
+func (s *Server) Reconcile(ctx context.Context) error {
+	if err := s.syncPool(ctx); err != nil {
+		return err
+	}
 	err := s.removeWhere(ctx, func(port string) (bool, error) {
 		there, err := podlink.Exists(port)
 		return !there, err
 	})
 	if err != nil {
 		return fmt.Errorf("removing attachments without a link: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) syncPool(ctx context.Context) error {
+	err := s.cfg.Pool.Sync(func() ([]vsdb.Port, error) { return s.cfg.Ports.Ports(ctx) })
+	if err != nil {
+		return fmt.Errorf("finding the addresses in use: %w", err)
 	}
 	return nil
 }

@@ -11,12 +11,9 @@ import (
 	"github.com/containernetworking/plugins/pkg/testutils"
 	"github.com/vishvananda/netlink"
 
-	"github.com/sluice-cni/sluice/ovs/vsdb"
 	"github.com/sluice-cni/sluice/pkg/cni/podlink"
 	"github.com/sluice-cni/sluice/pkg/cni/wire"
 )
-
-type vsdbPort = vsdb.Port
 
 func TestDelRemovesEveryPartTwice(t *testing.T) {
 	b := newBed(t)
@@ -58,7 +55,7 @@ func TestDelThatFailsCutsThePodAndCanBeRepeated(t *testing.T) {
 	b := newBed(t)
 	_, req, _ := b.add("web")
 	b.enforcer.fail(nil, errors.New("the bridge does not answer"), nil)
-	if text := b.call(wire.Del, req, types.ErrInternal); !strings.Contains(text, "the bridge does not answer") {
+	if text := b.call(wire.Del, req, types.ErrTryAgainLater); !strings.Contains(text, "the bridge does not answer") {
 		t.Errorf("the error is %q", text)
 	}
 	b.expectNoLink(req)
@@ -192,20 +189,20 @@ func TestGCGoesOnAfterAFailureAndReportsIt(t *testing.T) {
 	b.add("one")
 	b.add("two")
 	b.enforcer.fail(nil, errors.New("the bridge does not answer"), nil)
-	text := b.call(wire.GC, wire.Request{Config: json.RawMessage(`{"name":"sluice","cni.dev/valid-attachments":[]}`)}, types.ErrInternal)
+	text := b.call(wire.GC, wire.Request{Config: json.RawMessage(`{"name":"sluice","cni.dev/valid-attachments":[]}`)}, types.ErrTryAgainLater)
 	if !strings.Contains(text, "shop/one") || !strings.Contains(text, "shop/two") {
 		t.Errorf("the error is %q", text)
 	}
 }
 
-func TestPruneRemovesAttachmentsWithoutALink(t *testing.T) {
+func TestReconcileRemovesAttachmentsWithoutALink(t *testing.T) {
 	b := newBed(t)
 	_, alive, _ := b.add("alive")
 	_, dead, _ := b.add("dead")
 	if err := podlink.Delete(portOf(dead)); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.server.Prune(b.ctx()); err != nil {
+	if err := b.server.Reconcile(b.ctx()); err != nil {
 		t.Fatal(err)
 	}
 	b.expectNothing(dead)
@@ -220,6 +217,12 @@ func TestStatusTellsWhetherPodsCanBeAddedAndAreAffected(t *testing.T) {
 	b.call(wire.Status, req, 0)
 	b.enforcer.fail(nil, nil, errors.New("policies are not listed yet"))
 	if text := b.call(wire.Status, req, types.ErrPluginNotAvailable); !strings.Contains(text, "not listed yet") {
+		t.Errorf("the error is %q", text)
+	}
+	b.enforcer.fail(nil, nil, nil)
+	b.server.cfg.Pool = newPool(t, "10.244.1.0/30")
+	b.add("the-only-one")
+	if text := b.call(wire.Status, req, types.ErrPluginNotAvailable); !strings.Contains(text, "podCIDR 10.244.1.0/30 is exhausted") {
 		t.Errorf("the error is %q", text)
 	}
 	if err := b.ovs.StopDB(b.ctx()); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-cni/sluice/ovs/vsdb"
 	"github.com/sluice-cni/sluice/pkg/cni/podlink"
 	"github.com/sluice-cni/sluice/pkg/cni/wire"
+	"github.com/sluice-cni/sluice/pkg/ipam"
 )
 
 // cleanupTimeout bounds the taking back of a failed ADD, which has to happen
@@ -72,29 +73,24 @@ func (s *Server) find(ctx context.Context, name string) (*vsdb.Port, error) {
 
 // link describes the veth pair of a port.
 func (s *Server) link(port string, a vsdb.Attachment, mtu int) *podlink.Link {
-	l := &podlink.Link{
+	return &podlink.Link{
 		Host:               port,
 		Pod:                a.IfName,
 		MAC:                a.MAC,
 		MTU:                mtu,
 		Addrs:              a.Addrs,
+		Gateways:           s.gateways(),
 		ChecksumInSoftware: s.cfg.ChecksumInSoftware,
 	}
-	for _, addr := range a.Addrs {
-		if gw, ok := s.gateway(addr); ok {
-			l.Gateways = append(l.Gateways, gw)
-		}
-	}
-	return l
 }
 
-func (s *Server) gateway(addr netip.Addr) (netip.Addr, bool) {
-	for _, gw := range s.cfg.IPAM.Gateways() {
-		if gw.Is4() == addr.Is4() {
-			return gw, true
-		}
+// gateways returns the pods' next hop of each podCIDR.
+func (s *Server) gateways() []netip.Addr {
+	var gateways []netip.Addr
+	for _, u := range s.cfg.Pool.Usage() {
+		gateways = append(gateways, ipam.Gateway(u.CIDR))
 	}
-	return netip.Addr{}, false
+	return gateways
 }
 
 func (s *Server) mtu(conf *wire.Config) int {
@@ -105,14 +101,17 @@ func (s *Server) mtu(conf *wire.Config) int {
 }
 
 // cniError makes a CNI error of one that happened while doing what step says. It
-// keeps the code of a CNI error inside; what a retry can cure is 11.
-func cniError(step string, err error) *types.Error {
-	var coded *types.Error
-	code := types.ErrInternal
+// keeps the code of a CNI error inside; what ran out, time or addresses, is 11, try
+// again later; for the rest code says what the runtime should think.
+func cniError(step string, code uint, err error) *types.Error {
+	var (
+		coded *types.Error
+		full  *ipam.ExhaustedError
+	)
 	switch {
 	case errors.As(err, &coded):
 		code = coded.Code
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.As(err, &full), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		code = types.ErrTryAgainLater
 	}
 	return types.NewError(code, step+": "+err.Error(), "")

@@ -16,17 +16,20 @@ import (
 
 // result describes an attachment in the version of the configuration.
 func (s *Server) result(conf *wire.Config, port vsdb.Port, mtu int) (json.RawMessage, error) {
-	hostMAC := s.link(port.Name, port.Attachment, mtu).HostMAC()
+	link := s.link(port.Name, port.Attachment, mtu)
 	r := &types100.Result{
 		CNIVersion: types100.ImplementedSpecVersion,
 		Interfaces: []*types100.Interface{
-			{Name: port.Name, Mac: hostMAC.String(), Mtu: mtu},
+			{Name: port.Name, Mac: link.HostMAC().String(), Mtu: mtu},
 			{Name: port.IfName, Mac: port.MAC.String(), Mtu: mtu, Sandbox: port.Netns},
 		},
 		DNS: conf.DNS,
 	}
-	for _, addr := range port.Addrs {
-		gw, _ := s.gateway(addr)
+	for _, addr := range link.Addrs {
+		gw, err := link.Gateway(addr)
+		if err != nil {
+			return nil, err
+		}
 		r.IPs = append(r.IPs, &types100.IPConfig{
 			Interface: types100.Int(1),
 			Address:   prefix(addr, addr.BitLen()),

@@ -13,9 +13,9 @@ package cni
 
 import (
 	"context"
-	"net/netip"
 
 	"github.com/sluice-cni/sluice/ovs/vsdb"
+	"github.com/sluice-cni/sluice/pkg/ipam"
 )
 
 // DefaultNetwork is the network's name where none is configured.
@@ -46,19 +46,12 @@ type Enforcer interface {
 	Ready(context.Context) error
 }
 
-// IPAM chooses addresses.
-type IPAM interface {
-	// Pick sets the Addrs and the MAC of an attachment, as for vsdb.PortSpec.
-	Pick(*vsdb.Attachment) error
-	// Gateways are the pods' next hops, one of each family that Pick gives.
-	Gateways() []netip.Addr
-}
-
 // Options are what a Server works with. All fields but Network are required.
 type Options struct {
 	Ports    Ports
 	Enforcer Enforcer
-	IPAM     IPAM
+	// Pool gives the addresses; it is kept in line with the records by the server.
+	Pool *ipam.Pool
 	// Bridge is the name of the bridge that pods are attached to.
 	Bridge string
 	// Network is the name of the one network that is served, "name" in the CNI

@@ -3,6 +3,7 @@ package cni
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/containernetworking/cni/pkg/types"
 
@@ -28,6 +29,12 @@ func (s *Server) Status(ctx context.Context, req wire.Request) error {
 			return coded
 		}
 		return types.NewError(types.ErrPluginNotAvailable, "policies cannot be enforced yet: "+err.Error(), "")
+	}
+	for _, u := range s.cfg.Pool.Usage() {
+		if uint64(u.Used) >= u.Usable {
+			return types.NewError(types.ErrPluginNotAvailable,
+				fmt.Sprintf("podCIDR %s is exhausted: all %d addresses for pods are in use", u.CIDR, u.Usable), "")
+		}
 	}
 	return nil
 }

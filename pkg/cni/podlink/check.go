@@ -74,7 +74,7 @@ func checkEnd(link netlink.Link) error {
 }
 
 func (l *Link) checkAddress(h *netlink.Handle, link netlink.Link, addr netip.Addr) error {
-	gw, err := l.gateway(addr)
+	gw, err := l.Gateway(addr)
 	if err != nil {
 		return err
 	}

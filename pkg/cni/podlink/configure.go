@@ -101,7 +101,7 @@ func (l *Link) address(h *netlink.Handle, link netlink.Link, addr netip.Addr) er
 	if err := h.AddrAdd(link, a); err != nil {
 		return fmt.Errorf("adding address %s: %w", addr, err)
 	}
-	gw, err := l.gateway(addr)
+	gw, err := l.Gateway(addr)
 	if err != nil {
 		return err
 	}

@@ -135,8 +135,8 @@ func gone(err error) bool {
 	return errors.As(err, &notFound) || errors.Is(err, unix.ENODEV)
 }
 
-// gateway returns the next hop for an address.
-func (l *Link) gateway(addr netip.Addr) (netip.Addr, error) {
+// Gateway returns the next hop for an address.
+func (l *Link) Gateway(addr netip.Addr) (netip.Addr, error) {
 	for _, gw := range l.Gateways {
 		if gw.Is4() == addr.Is4() {
 			return gw, nil

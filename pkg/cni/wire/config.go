@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,8 +44,9 @@ type Config struct {
 	// MTU of the pod's interface in bytes, or 0 for the agent's choice.
 	MTU int
 	DNS types.DNS
-	// PrevResult is nil if there is none, and then for CHECK that is an error.
-	PrevResult types.Result
+	// prevResult is kept as it is until somebody needs it: a result that other
+	// plugins have spoilt must not be in the way of DEL.
+	prevResult map[string]json.RawMessage
 	// Valid are the attachments that GC keeps; HasValid tells an empty list, which
 	// means that none is valid, from an absent one.
 	Valid    []types.GCAttachment
@@ -74,12 +77,34 @@ func ParseConfig(data []byte) (*Config, error) {
 	p.mtu(c)
 	p.decode("dns", &c.DNS)
 	p.unsupported()
-	p.prevResult(c)
+	p.decode("prevResult", &c.prevResult)
 	p.valid(c)
 	if p.err != nil {
 		return nil, p.err
 	}
 	return c, nil
+}
+
+// PrevResult returns the result of the plugins before, or for CHECK that of ADD.
+// That there is none is an error.
+func (c *Config) PrevResult() (types.Result, error) {
+	p := parser{}
+	if c.prevResult == nil {
+		p.invalid("prevResult", "is missing")
+		return nil, p.err
+	}
+	// A stored result may lack its version; it has then that of the configuration.
+	object := maps.Clone(c.prevResult)
+	object["cniVersion"] = json.RawMessage(strconv.Quote(c.CNIVersion))
+	raw, err := json.Marshal(object)
+	if err == nil {
+		var result types.Result
+		if result, err = version.NewResult(c.CNIVersion, raw); err == nil {
+			return result, nil
+		}
+	}
+	p.fail(types.ErrDecodingFailure, "prevResult", "%v", err)
+	return nil, p.err
 }
 
 // parser decodes the fields of a configuration and keeps its first error.
@@ -190,28 +215,6 @@ func (p *parser) unsupported() {
 	}
 	var object map[string]json.RawMessage
 	p.decode("runtimeConfig", &object)
-}
-
-func (p *parser) prevResult(c *Config) {
-	var object map[string]json.RawMessage
-	if !p.decode("prevResult", &object) {
-		return
-	}
-	// A stored result may lack its version; it has then that of the configuration.
-	versioned, err := json.Marshal(c.CNIVersion)
-	if err != nil {
-		p.fail(types.ErrDecodingFailure, "prevResult", "%v", err)
-		return
-	}
-	object["cniVersion"] = versioned
-	raw, err := json.Marshal(object)
-	if err != nil {
-		p.fail(types.ErrDecodingFailure, "prevResult", "%v", err)
-		return
-	}
-	if c.PrevResult, err = version.NewResult(c.CNIVersion, raw); err != nil {
-		p.fail(types.ErrDecodingFailure, "prevResult", "%v", err)
-	}
 }
 
 func (p *parser) valid(c *Config) {

@@ -16,7 +16,7 @@ func TestConfigHasDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Socket != DefaultSocket || c.Timeout != DefaultTimeout || c.MTU != 0 || c.HasValid || c.PrevResult != nil {
+	if c.Socket != DefaultSocket || c.Timeout != DefaultTimeout || c.MTU != 0 || c.HasValid {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -30,8 +30,11 @@ func TestConfigKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Socket != "/tmp/a.sock" || c.Timeout != 90*time.Second || c.MTU != 1400 || c.DNS.Nameservers[0] != "10.96.0.10" ||
-		!c.HasValid || c.Valid[0].IfName != "eth0" || c.PrevResult.Version() != "1.0.0" {
+		!c.HasValid || c.Valid[0].IfName != "eth0" {
 		t.Errorf("got %+v", c)
+	}
+	if prev, err := c.PrevResult(); err != nil || prev.Version() != "1.0.0" {
+		t.Errorf("prevResult is %v (%v)", prev, err)
 	}
 }
 
@@ -51,8 +54,28 @@ func TestConfigTellsAnEmptyValidListFromNone(t *testing.T) {
 func TestConfigOfEveryVersionTakesItsPrevResult(t *testing.T) {
 	for _, v := range version.All.SupportedVersions() {
 		text := fmt.Sprintf(`{"cniVersion":%q,"name":"n","prevResult":{"dns":{}}}`, v)
-		if c, err := ParseConfig([]byte(text)); err != nil || c.PrevResult == nil {
-			t.Errorf("version %s: %+v, %v", v, c, err)
+		c, err := ParseConfig([]byte(text))
+		if err != nil {
+			t.Errorf("version %s: %v", v, err)
+			continue
+		}
+		if prev, err := c.PrevResult(); err != nil || prev.Version() != v {
+			t.Errorf("version %s: %v, %v", v, prev, err)
+		}
+	}
+}
+
+func TestASpoiltPrevResultHindersOnlyWhoNeedsIt(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"name":"n"}`: "prevResult: is missing",
+		`{"name":"n","cniVersion":"1.1.0","prevResult":{"ips":[{"address":"nowhere"}]}}`: "prevResult: invalid CIDR address",
+	} {
+		c, err := ParseConfig([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.PrevResult(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
 		}
 	}
 }
@@ -86,7 +109,6 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		{`{"name":"n","ipMasq":true}`, types.ErrUnsupportedField, "ipMasq: true is not supported"},
 		{`{"name":"n","runtimeConfig":1}`, types.ErrDecodingFailure, "runtimeConfig: is a number"},
 		{`{"name":"n","prevResult":[]}`, types.ErrDecodingFailure, "prevResult: is a array"},
-		{`{"name":"n","cniVersion":"1.1.0","prevResult":{"ips":[{"address":"nowhere"}]}}`, types.ErrDecodingFailure, "prevResult: "},
 		{`{"name":"n","cni.dev/valid-attachments":[{"containerID":"c"}]}`, types.ErrInvalidNetworkConfig, "cni.dev/valid-attachments[0]: lacks"},
 		{`{"name":"` + strings.Repeat("n", MaxBody) + `"}`, types.ErrInvalidNetworkConfig, "at most 4194304 are allowed"},
 	} {
@@ -123,6 +145,9 @@ func FuzzConfig(f *testing.F) {
 		}
 		if c.Name == "" || c.Socket == "" || c.Timeout < MinTimeout || c.Timeout > MaxTimeout || c.MTU < 0 || c.MTU > maxMTU {
 			t.Fatalf("accepted %+v", c)
+		}
+		if prev, err := c.PrevResult(); err == nil && prev.Version() != c.CNIVersion {
+			t.Fatalf("prevResult of version %s in a configuration of %s", prev.Version(), c.CNIVersion)
 		}
 	})
 }
