@@ -52,3 +52,11 @@ func TestUserspaceTrackerKnowsNoPortsOfSCTP(t *testing.T) {
 		}
 	}
 }
+
+func TestUserspaceTrackerTakesAnyChecksumOfSCTP(t *testing.T) {
+	b := startBed(t)
+	packet := sctpPacket(v4a, v4b, 1000, 99, sctpInit())
+	const checksum = 14 + 20 + 8 // behind Ethernet, IPv4, ports and tag
+	packet[checksum] ^= 0xff
+	b.send("a", newConn, packet)
+}
