@@ -63,6 +63,11 @@ table=11,actions=load:2->NXM_NX_REG7[]
 
 func startBridge(t *testing.T) *sandbox.Sandbox {
 	s := sandboxtest.Start(t, sandbox.Dummy)
+	addBridge(t, s)
+	return s
+}
+
+func addBridge(t testing.TB, s *sandbox.Sandbox) {
 	args := []string{"add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=dummy", "fail_mode=secure",
 		"protocols=OpenFlow10,OpenFlow13,OpenFlow15"}
 	for _, n := range []string{"1", "2", "3"} {
@@ -77,7 +82,6 @@ func startBridge(t *testing.T) *sandbox.Sandbox {
 	sandboxtest.Run(t, s, "ovs-ofctl", "-O", "OpenFlow15", "add-group", "br0",
 		"group_id=1,type=select,bucket=bucket_id=1,actions=output:2,bucket=bucket_id=2,actions=output:3")
 	sandboxtest.RunInput(t, s, pipeline, "ovs-ofctl", "-O", "OpenFlow15", "--bundle", "add-flows", "br0", "-")
-	return s
 }
 
 func packet(protocol uint8, dst string, dport uint16) Packet {
