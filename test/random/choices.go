@@ -51,15 +51,26 @@ func (d drawn) Intn(n int) int {
 	return x * n >> width
 }
 
-// list makes between least and most elements.
-func list[T any](c Choices, least, most int, f func(Choices) T) []T {
-	if d, ok := c.(drawn); ok {
-		// rapid then knows where an element begins and ends, and removes it whole.
-		return rapid.SliceOfN(custom(f), least, most).Draw(d.t, "list")
+// list makes between least and most elements. A rapid test has about as many,
+// but may shrink to none.
+func list[T any](c Choices, least, most int, f func(Choices) T) (l []T) {
+	d, shrinks := c.(drawn)
+	if !shrinks {
+		for range least + c.Intn(most-least+1) {
+			l = append(l, f(c))
+		}
+		return l
 	}
-	var l []T
-	for range least + c.Intn(most-least+1) {
-		l = append(l, f(c))
+	// Each element is there or not by choices of its own, in a group of its own:
+	// taking one away then leaves all others as they are.
+	element := custom(func(c Choices) (one []T) {
+		if chance(c, 8*(least+most)/most) {
+			one = append(one, f(c))
+		}
+		return one
+	})
+	for range most {
+		l = append(l, element.Draw(d.t, "element")...)
 	}
 	return l
 }
