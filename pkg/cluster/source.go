@@ -11,7 +11,8 @@ type Source interface {
 	// All calls of emit come from one goroutine, one after the other, and each
 	// carries all changes known by then, in the order in which they happened. The
 	// slice is emit's to keep. After the first listing one Event with Synced is
-	// emitted, once in the life of the source.
+	// emitted, once in the life of the source; up to then a pod may come before its
+	// namespace.
 	//
 	// An object is emitted only when something of what Sluice keeps of it has
 	// changed. A pod that took the place of another of the same name is announced

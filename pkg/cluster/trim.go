@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -89,14 +90,16 @@ func parseAddr(text string) (netip.Addr, error) {
 	return ip.Unmap(), nil
 }
 
+// protocols are those a container port may have.
+var protocols = []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}
+
 // namedPorts lists the ports with a name, in the order in which Kubernetes looks
 // a name up: containers first, then init containers that keep running.
 func namedPorts(in *corev1.PodSpec) (ports []NamedPort, errs field.ErrorList) {
 	read := func(c *corev1.Container, path *field.Path) {
 		for i := range c.Ports {
 			p := &c.Ports[i]
-			same := func(have NamedPort) bool { return have.Name == p.Name }
-			if p.Name == "" || slices.ContainsFunc(ports, same) {
+			if p.Name == "" {
 				continue
 			}
 			path := path.Child("ports").Index(i)
@@ -104,14 +107,13 @@ func namedPorts(in *corev1.PodSpec) (ports []NamedPort, errs field.ErrorList) {
 				errs = append(errs, field.Invalid(path.Child("containerPort"), p.ContainerPort, "must be between 1 and 65535"))
 				continue
 			}
-			protocol := p.Protocol
-			switch protocol {
-			case "":
-				protocol = corev1.ProtocolTCP
-			case corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP:
-			default:
-				errs = append(errs, field.NotSupported(path.Child("protocol"), protocol,
-					[]corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}))
+			protocol := cmp.Or(p.Protocol, corev1.ProtocolTCP)
+			if !slices.Contains(protocols, protocol) {
+				errs = append(errs, field.NotSupported(path.Child("protocol"), protocol, protocols))
+				continue
+			}
+			same := func(have NamedPort) bool { return have.Name == p.Name && have.Protocol == string(protocol) }
+			if slices.ContainsFunc(ports, same) {
 				continue
 			}
 			ports = append(ports, NamedPort{Name: p.Name, Protocol: string(protocol), Port: uint16(p.ContainerPort)})

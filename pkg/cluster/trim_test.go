@@ -101,12 +101,12 @@ func TestTrimPod(t *testing.T) {
 			want: Pod{Ports: []NamedPort{{"web", "TCP", 80}, {"dns", "UDP", 53}, {"proxy", "SCTP", 2}}},
 		},
 		{
-			name: "the first port of a name counts",
+			name: "the first port of a name and protocol counts",
 			in: corev1.Pod{Spec: corev1.PodSpec{
 				InitContainers: []corev1.Container{{RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways), Ports: []corev1.ContainerPort{port("web", 1, "TCP")}}},
-				Containers:     []corev1.Container{{Ports: []corev1.ContainerPort{port("web", 80, "TCP")}}, {Ports: []corev1.ContainerPort{port("web", 81, "UDP")}}},
+				Containers:     []corev1.Container{{Ports: []corev1.ContainerPort{port("web", 80, "TCP")}}, {Ports: []corev1.ContainerPort{port("web", 81, "TCP"), port("web", 82, "UDP")}}},
 			}},
-			want: Pod{Ports: []NamedPort{{"web", "TCP", 80}}},
+			want: Pod{Ports: []NamedPort{{"web", "TCP", 80}, {"web", "UDP", 82}}},
 		},
 		{
 			name: "ports out of range and unknown protocols",

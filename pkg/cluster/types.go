@@ -39,7 +39,8 @@ type Pod struct {
 	// Finished pods (Succeeded or Failed) have given back their addresses.
 	Finished bool
 	// Ports are the named container ports, those of restartable init containers
-	// included. Where a name stands twice the first one counts.
+	// included. Of those with the same name and protocol only the first is here: it
+	// is the one that counts, as for a Service's targetPort.
 	Ports []NamedPort
 }
 
