@@ -9,7 +9,7 @@ import (
 )
 
 // The cluster of every case: two namespaces on two nodes. shop/done has
-// succeeded and shop/new has no address yet.
+// succeeded, shop/broken has failed and shop/new has no address yet.
 const (
 	namespaces = `
 - metadata: {name: shop, labels: {kubernetes.io/metadata.name: shop, team: retail}}
@@ -33,7 +33,7 @@ const (
     containers: [{ports: [{name: http, containerPort: 80}, {name: dns, containerPort: 53, protocol: UDP}]}]
     initContainers:
     - {restartPolicy: Always, ports: [{name: mesh, containerPort: 15000}]}
-    - {ports: [{name: setup, containerPort: 7000}]}
+    - {restartPolicy: Never, ports: [{name: setup, containerPort: 7000}]}
   status: {phase: Running, podIPs: [{ip: 10.0.1.3}, {ip: "fd00:1::3"}]}
 - metadata: {namespace: shop, name: db, labels: {app: db, tier: back}}
   spec: {nodeName: n2}
@@ -49,6 +49,9 @@ const (
 - metadata: {namespace: shop, name: done, labels: {app: api}}
   spec: {nodeName: n1}
   status: {phase: Succeeded, podIPs: [{ip: 10.0.1.9}]}
+- metadata: {namespace: shop, name: broken, labels: {app: api}}
+  spec: {nodeName: n1}
+  status: {phase: Failed, podIPs: [{ip: 10.0.1.8}]}
 - metadata: {namespace: shop, name: new, labels: {app: api}}
   spec: {nodeName: n1}
   status: {phase: Pending}

@@ -205,7 +205,8 @@ func TestVerdicts(t *testing.T) {
 		{"a finished pod is no peer", `
 - {in: shop, name: p, podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchLabels: {app: api}}}]}]}`, `
 			allow shop/api > shop/db tcp/80
-			deny  10.0.1.9 > shop/db tcp/80`},
+			deny  10.0.1.9 > shop/db tcp/80
+			deny  10.0.1.8 > shop/db tcp/80`},
 		{"a finished pod is no subject", `
 - {in: shop, name: p, podSelector: {}}`, `
 			allow bank/api > 10.0.1.9 tcp/80
@@ -249,8 +250,15 @@ func TestVerdicts(t *testing.T) {
 			allow shop/web > shop/db tcp/2
 			allow shop/web > shop/db tcp/3`},
 		{"an except wider than its cidr or of the other family closes its rule", `
-- {in: shop, name: p, podSelector: {matchLabels: {app: db}}, ingress: [{from: [{ipBlock: {cidr: 10.0.1.0/24, except: [10.0.0.0/16]}}]}, {from: [{ipBlock: {cidr: 10.0.1.0/24, except: ["fd00::/64"]}}]}]}`, `
+- {in: shop, name: p, podSelector: {matchLabels: {app: db}}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/24, except: [10.0.0.0/16]}}, {podSelector: {}}]}, {from: [{ipBlock: {cidr: 10.0.1.0/24, except: ["fd00::/64"]}}]}]}`, `
 			deny shop/web > shop/db tcp/1`},
+		{"a number that is no port closes its rule", `
+- {in: shop, name: p, podSelector: {matchLabels: {app: db}}, ingress: [{ports: [{port: 0}, {port: 1}]}, {ports: [{port: 65536}, {port: 2}]}, {ports: [{port: 7, endPort: 65536}, {port: 3}]}, {ports: [{port: 4}]}]}`, `
+			deny  shop/web > shop/db tcp/1
+			deny  shop/web > shop/db tcp/2
+			deny  shop/web > shop/db tcp/3
+			deny  shop/web > shop/db tcp/7
+			allow shop/web > shop/db tcp/4`},
 		{"an endPort before its port closes its rule", `
 - {in: shop, name: p, podSelector: {matchLabels: {app: db}}, ingress: [{ports: [{port: 9, endPort: 8}, {port: 1}]}, {ports: [{port: 2}]}]}`, `
 			deny  shop/web > shop/db tcp/1
@@ -265,9 +273,11 @@ func TestVerdicts(t *testing.T) {
 		{"a peer that is nothing, or two things, closes its rule", `
 - {in: shop, name: p, podSelector: {matchLabels: {app: db}}, ingress: [{from: [{}, {podSelector: {}}]}, {from: [{podSelector: {}, ipBlock: {cidr: 0.0.0.0/0}}]}, {from: [{ipBlock: {cidr: everywhere}}]}]}`, `
 			deny shop/web > shop/db tcp/1`},
-		{"a selector that can't be read closes its rule", `
-- {in: shop, name: p, podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchExpressions: [{key: app, operator: Like}]}}, {namespaceSelector: {}}]}, {ports: [{port: 2}]}]}`, `
+		{"a selector that can't be read closes its rule, or the pods of its policy", `
+- {in: shop, name: p, podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchExpressions: [{key: app, operator: Like}]}}, {namespaceSelector: {}}]}, {from: [{namespaceSelector: {matchExpressions: [{key: team, operator: In}]}}, {podSelector: {}}]}, {ports: [{port: 2}]}]}
+- {in: shop, name: q, podSelector: {matchExpressions: [{key: app, operator: Like}]}, ingress: [{}]}`, `
 			deny  shop/web > shop/db tcp/1
+			deny  shop/db > shop/web tcp/1
 			allow shop/web > shop/db tcp/2`},
 	} {
 		t.Run(tt.name, func(t *testing.T) { expect(t, fixture(t, tt.policies), tt.want) })

@@ -43,6 +43,13 @@ func TestEachSideIsEnforcedByTheNodeOfItsSubject(t *testing.T) {
 	}
 }
 
+func TestPortOfAnUnknownPodIsClosedOnAnyNode(t *testing.T) {
+	c := fixture(t, "")
+	if v := c.Judge(parseConn(t, c, "shop/unheard-of=10.0.1.7 > shop/db tcp/80")); v.AllowedOn("n1") {
+		t.Errorf("allowed: %+v", v)
+	}
+}
+
 func TestAddressOfAFinishedPodMayBeReused(t *testing.T) {
 	c := fixture(t, `
 - {in: bank, name: p, podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {team: retail}}}]}]}
