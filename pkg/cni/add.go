@@ -11,6 +11,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/plugins/pkg/ns"
+	"k8s.io/klog/v2"
 
 	"github.com/sluice-cni/sluice/ovs/vsdb"
 	"github.com/sluice-cni/sluice/pkg/cni/podlink"
@@ -67,6 +68,8 @@ func (s *Server) Add(ctx context.Context, req wire.Request) (json.RawMessage, er
 	if err != nil {
 		return nil, cniError(fmt.Sprintf("attaching pod %s/%s", args.PodNamespace, args.PodName), types.ErrInternal, err)
 	}
+	klog.FromContext(ctx).Info("Attached a pod", "pod", klog.KRef(args.PodNamespace, args.PodName),
+		"port", port.Name, "ofport", port.OFPort, "addresses", port.Addrs)
 	return s.result(conf, port, pod.mtu)
 }
 

@@ -40,6 +40,7 @@ func (s *Server) Del(ctx context.Context, req wire.Request) error {
 	if err != nil {
 		return cniError(fmt.Sprintf("detaching interface %s of container %s", id.ifName, id.containerID), types.ErrTryAgainLater, err)
 	}
+	klog.FromContext(ctx).Info("Detached a pod", "port", id.port, "containerID", id.containerID, "ifName", id.ifName)
 	return nil
 }
 

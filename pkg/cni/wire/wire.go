@@ -26,9 +26,6 @@ const (
 	Status Command = "status"
 )
 
-// Commands lists every command that the agent serves.
-var Commands = []Command{Add, Del, Check, GC, Status}
-
 // Path is the path of the command's endpoint on the agent's socket.
 func (c Command) Path() string { return "/cni/" + string(c) }
 
