@@ -14,11 +14,13 @@ import (
 // Of desired flows with the same key the last one counts.
 func Diff(desired iter.Seq[*ovs.Flow], actual []*ovs.Flow) *Transaction {
 	standing := make(map[string]string, len(actual))
+	keys := make([]string, len(actual))
 	var key, text []byte
-	for _, f := range actual {
+	for i, f := range actual {
 		m := matchOf(f)
 		key, text = appendKey(key[:0], f, m), appendText(text[:0], f, m)
-		standing[string(key)] = string(text)
+		keys[i] = string(key)
+		standing[keys[i]] = string(text)
 	}
 	t := &Transaction{}
 	const stands = -1
@@ -37,9 +39,8 @@ func Diff(desired iter.Seq[*ovs.Flow], actual []*ovs.Flow) *Transaction {
 			t.Add = append(t.Add, f)
 		}
 	}
-	for _, f := range actual {
-		key = appendKey(key[:0], f, matchOf(f))
-		if _, ok := wanted[string(key)]; !ok {
+	for i, f := range actual {
+		if _, ok := wanted[keys[i]]; !ok {
 			t.Delete = append(t.Delete, f)
 		}
 	}

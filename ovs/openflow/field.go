@@ -43,6 +43,7 @@ const (
 	onNDSolicit // ICMPv6 type 135
 	onNDAdvert  // ICMPv6 type 136
 	onMPLS
+	onCTPorts // ct_nw_proto is TCP, UDP or SCTP
 )
 
 // field describes a field of ovs-fields(7).
@@ -53,6 +54,9 @@ type field struct {
 	nxm    string
 	bits   int
 	format format
+	// valid, if not zero, has the bits that may be set: OVS drops the others or
+	// refuses them.
+	valid uint64
 	// match is what a dumped match calls it, where that is not name.
 	match string
 	// needs is the prerequisite of a match by the name match, and aliases.
@@ -80,8 +84,8 @@ var fieldList = []field{
 	{name: "ct_ipv6_src", nxm: "NXM_NX_CT_IPV6_SRC", bits: 128, format: ipv6, needs: onIPv6},
 	{name: "ct_ipv6_dst", nxm: "NXM_NX_CT_IPV6_DST", bits: 128, format: ipv6, needs: onIPv6},
 	{name: "ct_nw_proto", nxm: "NXM_NX_CT_NW_PROTO", bits: 8, needs: onIP},
-	{name: "ct_tp_src", nxm: "NXM_NX_CT_TP_SRC", bits: 16, needs: onIP},
-	{name: "ct_tp_dst", nxm: "NXM_NX_CT_TP_DST", bits: 16, needs: onIP},
+	{name: "ct_tp_src", nxm: "NXM_NX_CT_TP_SRC", bits: 16, needs: onCTPorts},
+	{name: "ct_tp_dst", nxm: "NXM_NX_CT_TP_DST", bits: 16, needs: onCTPorts},
 
 	{name: "tun_id", nxm: "NXM_NX_TUN_ID", bits: 64, format: hex, aliases: []string{"tunnel_id"}},
 	{name: "tun_src", nxm: "NXM_NX_TUN_IPV4_SRC", bits: 32, format: ipv4},
@@ -94,9 +98,10 @@ var fieldList = []field{
 	{name: "eth_dst", nxm: "NXM_OF_ETH_DST", bits: 48, format: mac, match: "dl_dst"},
 	{name: "eth_type", nxm: "NXM_OF_ETH_TYPE", bits: 16, format: hex, match: "dl_type"},
 	{name: "vlan_tci", nxm: "NXM_OF_VLAN_TCI", bits: 16, format: hex},
-	{name: "vlan_vid", nxm: "OXM_OF_VLAN_VID", bits: 13},
+	// Matches have 13 bits of it, actions 12; so it is no subfield here.
+	{name: "vlan_vid", bits: 13},
 	{name: "vlan_pcp", nxm: "OXM_OF_VLAN_PCP", bits: 3, match: "dl_vlan_pcp"},
-	{name: "dl_vlan", bits: 16},
+	{name: "dl_vlan", bits: 16, valid: 0xfff},
 
 	{name: "mpls_label", nxm: "OXM_OF_MPLS_LABEL", bits: 20, needs: onMPLS},
 	{name: "mpls_tc", nxm: "OXM_OF_MPLS_TC", bits: 3, needs: onMPLS},
@@ -111,11 +116,11 @@ var fieldList = []field{
 	{name: "nw_proto", nxm: "NXM_OF_IP_PROTO", bits: 8, needs: onIP, aliases: []string{"ip_proto"}},
 	{name: "nw_ttl", nxm: "NXM_NX_IP_TTL", bits: 8, needs: onIP},
 	{name: "ip_frag", nxm: "NXM_NX_IP_FRAG", bits: 8, format: opaque, match: "nw_frag", needs: onIP},
-	{name: "nw_tos", nxm: "NXM_OF_IP_TOS", bits: 8, needs: onIP},
+	{name: "nw_tos", nxm: "NXM_OF_IP_TOS", bits: 8, valid: 0xfc, needs: onIP},
 	{name: "ip_dscp", nxm: "OXM_OF_IP_DSCP", bits: 6, needs: onIP, aliases: []string{"nw_tos_shifted"}},
 	{name: "nw_ecn", nxm: "NXM_NX_IP_ECN", bits: 2, needs: onIP, aliases: []string{"ip_ecn"}},
 
-	{name: "arp_op", nxm: "NXM_OF_ARP_OP", bits: 16, needs: onARP},
+	{name: "arp_op", nxm: "NXM_OF_ARP_OP", bits: 16, valid: 0xff, needs: onARP},
 	{name: "arp_spa", nxm: "NXM_OF_ARP_SPA", bits: 32, format: ipv4, needs: onARP},
 	{name: "arp_tpa", nxm: "NXM_OF_ARP_TPA", bits: 32, format: ipv4, needs: onARP},
 	{name: "arp_sha", nxm: "NXM_NX_ARP_SHA", bits: 48, format: mac, needs: onARP},
@@ -157,7 +162,9 @@ func indexFields() map[string]*field {
 			f.match = f.name
 		}
 		m[f.name] = f
-		m[strings.ToLower(f.nxm)] = f
+		if f.nxm != "" {
+			m[strings.ToLower(f.nxm)] = f
+		}
 		for _, a := range f.aliases {
 			m[a] = f
 		}

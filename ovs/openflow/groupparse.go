@@ -9,6 +9,9 @@ import (
 // ParseGroup reads a group in the syntax of ovs-ofctl(8), such as a line of
 // `ovs-ofctl dump-groups`.
 func ParseGroup(s string) (*Group, error) {
+	if err := checkText(s); err != nil {
+		return nil, fmt.Errorf("group %q: %w", s, err)
+	}
 	head, rest := cutBucket(strings.TrimSpace(s))
 	g := &Group{}
 	hasID := false
@@ -108,7 +111,7 @@ func parseBucket(s string, t GroupType) (Bucket, error) {
 			// What is no field of a bucket begins its actions, which go on to its end.
 			actions := strings.TrimSpace(whole)
 			if name == "actions" {
-				actions = actions[len("actions")+1:]
+				actions = actions[min(len(name)+1, len(actions)):]
 			}
 			for _, a := range splitList(actions) {
 				k.Actions = append(k.Actions, RawAction(a))

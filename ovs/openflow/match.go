@@ -181,6 +181,9 @@ func (m *match) add(name, value string, hasValue bool) {
 		return // it matches everything
 	}
 	switch {
+	case (f.name == "eth_type" || f.name == "nw_proto") && mask != ones(f.bits):
+		m.problem("field %s takes no mask", name)
+		m.terms = append(m.terms, term{name: f.match, field: f, value: v, mask: mask})
 	case f.name == "eth_type":
 		m.protocol.eth = int(v.lo)
 	case f.name == "nw_proto":

@@ -18,6 +18,9 @@ const defaultPriority = 32768
 // Stats.
 func ParseFlow(s string) (*ovs.Flow, error) {
 	f := &ovs.Flow{Priority: defaultPriority}
+	if err := checkText(s); err != nil {
+		return nil, fmt.Errorf("flow %q: %w", s, err)
+	}
 	head, actions, found := cutActions(s)
 	if !found {
 		return nil, fmt.Errorf("flow %q: no actions", s)
@@ -77,6 +80,9 @@ func addToken(f *ovs.Flow, tok string) error {
 		f.Matches = append(f.Matches, bare(name))
 		return nil
 	}
+	if value == "" {
+		return fmt.Errorf("field %s has no value", name)
+	}
 	var err error
 	switch name {
 	case "priority":
@@ -129,7 +135,7 @@ func wellFormed(s string) bool {
 			return false
 		}
 	}
-	return s != ""
+	return s != "" && (s[0] > '9' || s[0] < '0')
 }
 
 // bare is a match without a value: a second keyword, or a flag such as

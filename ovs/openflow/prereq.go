@@ -39,6 +39,8 @@ func (p prereq) String() string {
 		return "icmp6 with icmp_type 136"
 	case onMPLS:
 		return "mpls"
+	case onCTPorts:
+		return "ip or ipv6 with ct_nw_proto 6, 17 or 132"
 	default:
 		return "none"
 	}
@@ -74,19 +76,22 @@ func (m *match) meets(p prereq) bool {
 	case onND:
 		return m.meets(onNDSolicit) || m.meets(onNDAdvert)
 	case onNDSolicit:
-		return m.meets(onICMPv6) && m.hasICMPType(typeNDSolicit)
+		return m.meets(onICMPv6) && m.has("icmp_type", typeNDSolicit)
 	case onNDAdvert:
-		return m.meets(onICMPv6) && m.hasICMPType(typeNDAdvert)
+		return m.meets(onICMPv6) && m.has("icmp_type", typeNDAdvert)
 	case onMPLS:
 		return eth == ethMPLS || eth == ethMPLSMC
+	case onCTPorts:
+		return isIP && (m.has("ct_nw_proto", protoTCP) || m.has("ct_nw_proto", protoUDP) || m.has("ct_nw_proto", protoSCTP))
 	default:
 		return true
 	}
 }
 
-func (m *match) hasICMPType(typ uint64) bool {
+// has reports whether the match has a field with exactly this value.
+func (m *match) has(name string, value uint64) bool {
 	for i := range m.terms {
-		if m.terms[i].name == "icmp_type" && m.terms[i].value.lo == typ {
+		if t := &m.terms[i]; t.name == name && t.field != nil && t.value.lo == value && t.mask == ones(t.field.bits) {
 			return true
 		}
 	}

@@ -1,6 +1,9 @@
 package openflow
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // nextToken cuts the first token off s. Tokens end at a comma outside of any
 // parentheses, or with spaces at white space there too; the separator is
@@ -47,4 +50,34 @@ func call(s string) (name, args string, ok bool) {
 		return s, "", false
 	}
 	return s[:i], s[i+1 : len(s)-1], true
+}
+
+// checkText refuses text that no dump has: what is not printable ASCII, and
+// brackets that don't pair up.
+func checkText(s string) error {
+	var open []byte
+	for i := range len(s) {
+		c := s[i]
+		switch c {
+		case '(':
+			open = append(open, ')')
+		case '[':
+			open = append(open, ']')
+		case '{':
+			open = append(open, '}')
+		case ')', ']', '}':
+			if len(open) == 0 || open[len(open)-1] != c {
+				return fmt.Errorf("unpaired %q", c)
+			}
+			open = open[:len(open)-1]
+		default:
+			if (c < ' ' || c > '~') && c != '\t' {
+				return fmt.Errorf("character %q is not allowed", c)
+			}
+		}
+	}
+	if len(open) > 0 {
+		return fmt.Errorf("missing %q", open[len(open)-1])
+	}
+	return nil
 }

@@ -43,7 +43,7 @@ func (f *field) parse(s string) (value, mask u128, ok bool) {
 		mask, ok = f.parseMask(m)
 	}
 	// A value too wide for its field is ovs-ofctl's to refuse.
-	if !value.and(full.not()).zero() {
+	if !value.and(full.not()).zero() || f.valid != 0 && value.lo&^f.valid != 0 {
 		return value, mask, false
 	}
 	mask = mask.and(full)
@@ -194,6 +194,11 @@ func flagBit(name string, names []string) (uint64, bool) {
 		if strings.EqualFold(n, name) {
 			return 1 << i, true
 		}
+	}
+	// A bit of tcp_flags without a name is dumped as "[200]".
+	if n := len(name); n > 2 && name[0] == '[' && name[n-1] == ']' {
+		v, err := strconv.ParseUint(name[1:n-1], 16, 12)
+		return v, err == nil && v != 0 && len(names) == len(tcpFlagNames)
 	}
 	return 0, false
 }
