@@ -81,6 +81,17 @@ func (p *Pipeline) PortByAddr(a netip.Addr) (Port, bool) {
 	return Port{}, false
 }
 
+// Port returns a port by its name.
+func (p *Pipeline) Port(name string) (Port, bool) {
+	if pt := p.ports[name]; pt != nil {
+		return pt.Port, true
+	}
+	return Port{}, false
+}
+
+// Node returns what the pipeline knows of its node, nil if nothing.
+func (p *Pipeline) Node() *Node { return p.node }
+
 // Identity is a class of addresses that no rule of a direction tells apart.
 type Identity struct {
 	Direction Direction
@@ -105,4 +116,13 @@ func (p *Pipeline) Identities(d Direction) []Identity {
 		out = append(out, *byID[id])
 	}
 	return out
+}
+
+// PortFlows returns the flows of a port, in a fixed order.
+func (p *Pipeline) PortFlows(name string) ([]*Flow, bool) {
+	pt := p.ports[name]
+	if pt == nil {
+		return nil, false
+	}
+	return slices.Clone(pt.flows), true
 }

@@ -98,3 +98,23 @@ const (
 	ZoneIPv4 uint16 = 65520
 	ZoneIPv6 uint16 = 65521
 )
+
+// TableNames returns the names of all tables by number, to be set on a bridge.
+func TableNames() map[uint8]string {
+	names := make(map[uint8]string, NumTables)
+	for t := range NumTables {
+		names[uint8(t)] = t.String()
+	}
+	return names
+}
+
+// TablePrefixes returns the Prefixes of all tables that have some, by number.
+func TablePrefixes() map[uint8][]string {
+	prefixes := map[uint8][]string{}
+	for t := range NumTables {
+		if p := t.Prefixes(); p != nil {
+			prefixes[uint8(t)] = p
+		}
+	}
+	return prefixes
+}

@@ -33,9 +33,9 @@
 //     is not known, the pod must not be bound to another node. Until then, and
 //     until the first listing is complete, the port is Pending. So is the port of
 //     a pod that has finished.
-//   - The peer addresses of a pod are its port's addresses if the port is on this
-//     node (status may be late, or tell of an earlier sandbox), and status.podIPs
-//     otherwise.
+//   - A pod is a peer once it has status.podIPs. Its peer addresses are its port's
+//     if the port is on this node (status may tell of an earlier sandbox), and
+//     status.podIPs otherwise.
 //   - An address that several live pods claim is a member of a set only if all of
 //     them are: rules only ever allow, so that fails closed. The pod behind a port
 //     of this node has the better claim.

@@ -168,7 +168,7 @@ func TestPodWithoutAddressIsNoPeerButASubjectByItsPort(t *testing.T) {
 	if d := w.flush(); !d.Empty() {
 		t.Errorf("a pod without address tells %+v", d)
 	}
-	// On this node the addresses of the port count.
+	// On this node it is enforced by its port, and a peer no sooner than elsewhere.
 	near := pod("shop/near", 41, "app=db")
 	port := w.portOf(near)
 	near.IPs = nil
@@ -178,6 +178,8 @@ func TestPodWithoutAddressIsNoPeerButASubjectByItsPort(t *testing.T) {
 	w.allowed("shop/web > 10.0.0.41 tcp/1")
 	w.change("shop/near", func(p *cluster.Pod) { p.Labels = pairs("app=db,extra=1") })
 	w.policy("shop/q", `{podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {matchLabels: {app: db}}}]}]}`)
+	w.denied("10.0.0.41 > shop/web tcp/1", "fd00::41 > shop/web tcp/1")
+	w.change("shop/near", func(p *cluster.Pod) { p.IPs = port.Addrs })
 	w.allowed("10.0.0.41 > shop/web tcp/1", "fd00::41 > shop/web tcp/1")
 }
 

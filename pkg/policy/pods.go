@@ -90,7 +90,11 @@ func (c *Compiler) refresh(key cluster.Key) {
 		}
 		if is {
 			bound = true
-			addrs = append(addrs, p.Addrs...)
+			// A pod that has no address yet, as far as the cluster knows, is not a
+			// peer: here no sooner than on any other node.
+			if len(pod.IPs) > 0 {
+				addrs = append(addrs, p.Addrs...)
+			}
 		}
 	}
 	if bound {

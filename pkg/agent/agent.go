@@ -1,0 +1,162 @@
+// Package agent wires the node daemon: it connects Open vSwitch, the cluster,
+// the enforcer and the CNI server, and keeps them running. It decides nothing.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/klog/v2"
+
+	"github.com/sluice-cni/sluice/ovs/openflow"
+	"github.com/sluice-cni/sluice/ovs/vsdb"
+	"github.com/sluice-cni/sluice/pkg/agent/config"
+	"github.com/sluice-cni/sluice/pkg/cluster"
+	"github.com/sluice-cni/sluice/pkg/cni"
+	"github.com/sluice-cni/sluice/pkg/enforce"
+	"github.com/sluice-cni/sluice/pkg/observe"
+)
+
+// shutdownTime is how long CNI calls under way may take to end when the agent
+// stops.
+const shutdownTime = 5 * time.Second
+
+// Agent is a node daemon. Its parts each own their state; what is here is set
+// once, in Run.
+type Agent struct {
+	cfg      *config.Config
+	source   cluster.Source
+	db       *vsdb.DB
+	vswitchd *vswitchd
+	enforcer *enforce.Enforcer
+	node     *node
+	problems problems
+}
+
+// Run runs the agent until ctx is done. The bridge and its flows, the gateway
+// and the pods' ports stay as they are when it returns: enforcement does not
+// need the agent.
+func Run(ctx context.Context, cfg *config.Config) error {
+	a := &Agent{cfg: cfg, vswitchd: newVswitchd(cfg.OVSRunDir)}
+	var err error
+	if a.source, err = newSource(cfg); err != nil {
+		return err
+	}
+	if a.db, err = vsdb.Dial(ctx, vsdb.Config{Endpoint: cfg.OVSDB}); err != nil {
+		return err
+	}
+	defer a.db.Close()
+
+	group, ctx := errgroup.WithContext(ctx)
+	bridge, err := openflow.Open(openflow.Config{Target: cfg.Bridge, RunDir: cfg.OVSRunDir})
+	if err != nil {
+		return err
+	}
+	a.node = newNode(a, datapathType(ctx, a.db, cfg.Datapath, cfg.Bridge))
+	a.enforcer = enforce.New(enforce.Config{
+		Node:        cfg.NodeName,
+		Bridge:      bridge,
+		Connections: a.vswitchd,
+		OnProblem:   func(err error) { a.problems.log(ctx, err) },
+	})
+	// The socket comes first: what calls it before all is ready is told so.
+	server, err := cni.Listen(ctx, cfg.Socket)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	a.serveAPI(mux)
+	group.Go(func() error { return serve(ctx, server, mux) })
+	if cfg.HealthAddress != "" {
+		health, err := net.Listen("tcp", cfg.HealthAddress)
+		if err != nil {
+			return errors.Join(fmt.Errorf("listen on healthAddress %s: %w", cfg.HealthAddress, err), server.Close())
+		}
+		group.Go(func() error { return serve(ctx, health, a.healthMux()) })
+	}
+	group.Go(func() error { return a.enforcer.Run(ctx) })
+	// Ports of before are known before the cluster is: the first flows that are
+	// written must not cut them off.
+	if err := a.loadPorts(ctx); err != nil {
+		return errors.Join(err, server.Close())
+	}
+	group.Go(func() error { return a.source.Run(ctx, a.hear) })
+	group.Go(func() error { return a.vswitchd.watch(ctx, a.restarted) })
+	group.Go(func() error { return a.node.run(ctx) })
+	klog.FromContext(ctx).Info("Agent started", "node", cfg.NodeName, "bridge", cfg.Bridge, "socket", cfg.Socket)
+	return group.Wait()
+}
+
+func newSource(cfg *config.Config) (cluster.Source, error) {
+	if cfg.Manifests != "" {
+		return cluster.NewFolderSource(cfg.Manifests, cluster.FolderOptions{Node: cfg.NodeName}), nil
+	}
+	rest, err := restConfig(cfg.Kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	client, err := cluster.NewClient(rest)
+	if err != nil {
+		return nil, err
+	}
+	return cluster.NewAPISource(client, cluster.APIOptions{}), nil
+}
+
+// hear passes events on: those of this node's Node object to the node, all to
+// the enforcer.
+func (a *Agent) hear(events []cluster.Event) {
+	for _, e := range events {
+		if e.Node != nil && e.Node.Name == a.cfg.NodeName && !e.Deleted {
+			a.node.set(e.Node)
+		}
+	}
+	a.enforcer.Emit(events)
+}
+
+// restarted brings a bridge that ovs-vswitchd has started anew, and that is
+// empty, to what it should hold.
+func (a *Agent) restarted(ctx context.Context) {
+	klog.FromContext(ctx).Info("ovs-vswitchd has started anew, writing the bridge")
+	a.node.poke()
+	if err := a.enforcer.Resync(ctx); err != nil && ctx.Err() == nil {
+		klog.FromContext(ctx).Error(err, "Could not write the bridge after ovs-vswitchd started anew")
+	}
+}
+
+// serveAPI mounts what is served on the agent's socket.
+func (a *Agent) serveAPI(mux *http.ServeMux) {
+	server := cni.NewServer(cni.Options{
+		Ports: a.db, Enforcer: enforcerPorts{a}, IPAM: a.node, Bridge: a.cfg.Bridge, Network: a.cfg.Network,
+		MTU: a.cfg.MTU, ChecksumInSoftware: a.node.datapath != vsdb.DatapathSystem,
+	})
+	server.Register(mux)
+	observe.New(observe.Config{Enforcer: a.enforcer, Vswitchd: a.vswitchd.client, Bridge: a.cfg.Bridge, Node: a.cfg.NodeName}).Register(mux)
+}
+
+// serve serves HTTP until ctx is done and then lets requests under way end.
+func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- s.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	if err := s.Shutdown(end); err != nil {
+		return errors.Join(fmt.Errorf("stop serving %s: %w", l.Addr(), err), s.Close())
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+// Package config is the agent's configuration: a file of kind
+// AgentConfiguration, and flags that override it.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// APIVersion and Kind head a configuration file.
+const (
+	APIVersion = "agent.sluice.dev/v1alpha1"
+	Kind       = "AgentConfiguration"
+)
+
+// maxFile bounds a configuration file, in bytes.
+const maxFile = 1 << 20
+
+// Config is the agent's configuration.
+type Config struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+
+	// NodeName is the name of this node's Node object; the host name if empty.
+	NodeName string `json:"nodeName,omitempty"`
+	// Kubeconfig is the path of a kubeconfig. Without one and without Manifests
+	// the agent uses the service account of its pod.
+	Kubeconfig string `json:"kubeconfig,omitempty"`
+	// Manifests is a folder of manifests to follow instead of an API server.
+	Manifests string `json:"manifests,omitempty"`
+
+	// OVSDB is the connection method of the Open_vSwitch database (ovsdb(7)).
+	OVSDB string `json:"ovsdb,omitempty"`
+	// OVSRunDir is the folder of ovs-vswitchd's pid file and sockets.
+	OVSRunDir string `json:"ovsRunDir,omitempty"`
+	// Bridge is the name of the bridge that the agent owns.
+	Bridge string `json:"bridge,omitempty"`
+	// Gateway is the name of the bridge's port to the node's network stack.
+	Gateway string `json:"gateway,omitempty"`
+	// Datapath is "system", "netdev", or "auto": what the bridge has, else system
+	// where the kernel has the openvswitch module, else netdev.
+	Datapath string `json:"datapath,omitempty"`
+
+	// PodCIDRs are the node's pod ranges, at most one of each family. Empty means
+	// those of the Node object.
+	PodCIDRs []string `json:"podCIDRs,omitempty"`
+	// MTU of the pods' interfaces, in bytes; zero means 1500.
+	MTU int `json:"mtu,omitempty"`
+
+	// Network is the "name" of the CNI configuration that is served.
+	Network string `json:"network,omitempty"`
+	// Socket is the path of the unix socket for the CNI plugin and the CLI.
+	Socket string `json:"socket,omitempty"`
+	// HealthAddress is where /healthz, /readyz and /metrics are served, "host:port";
+	// empty serves none.
+	HealthAddress string `json:"healthAddress,omitempty"`
+
+	// Logging is the format and verbosity of logs.
+	Logging logsapi.LoggingConfiguration `json:"logging,omitempty"`
+}
+
+// Default returns the configuration that holds where nothing is said.
+func Default() *Config {
+	c := &Config{
+		APIVersion: APIVersion, Kind: Kind,
+		OVSDB: "unix:/var/run/openvswitch/db.sock", OVSRunDir: "/var/run/openvswitch",
+		Bridge: "br-sluice", Gateway: "sluice0", Datapath: "auto", MTU: 1500,
+		Network: "sluice", Socket: "/run/sluice/agent.sock", HealthAddress: "127.0.0.1:10351",
+	}
+	logsapi.SetRecommendedLoggingConfiguration(&c.Logging)
+	return c
+}
+
+// Load reads a file over the defaults. A field the agent does not know is an
+// error.
+func Load(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read configuration %s: %w", path, err)
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("read configuration %s: larger than %d bytes", path, maxFile)
+	}
+	c := Default()
+	c.APIVersion, c.Kind = "", ""
+	if err := yaml.UnmarshalStrict(data, c); err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// AddFlags adds the flags that override the file.
+func (c *Config) AddFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.NodeName, "node-name", c.NodeName, "name of this node's Node object (default: the host name)")
+	fs.StringVar(&c.Kubeconfig, "kubeconfig", c.Kubeconfig, "kubeconfig of the API server (default: the pod's service account)")
+	fs.StringVar(&c.Manifests, "manifests", c.Manifests, "folder of manifests to follow instead of an API server")
+	fs.StringVar(&c.OVSDB, "ovsdb", c.OVSDB, "connection method of the Open_vSwitch database")
+	fs.StringVar(&c.OVSRunDir, "ovs-run-dir", c.OVSRunDir, "folder of ovs-vswitchd's pid file and sockets")
+	fs.StringVar(&c.Bridge, "bridge", c.Bridge, "name of the bridge the agent owns")
+	fs.StringVar(&c.Gateway, "gateway", c.Gateway, "name of the bridge's port to the node's network stack")
+	fs.StringVar(&c.Datapath, "datapath", c.Datapath, "datapath of the bridge: auto, system or netdev")
+	fs.StringSliceVar(&c.PodCIDRs, "pod-cidrs", c.PodCIDRs, "the node's pod ranges (default: those of the Node object)")
+	fs.IntVar(&c.MTU, "mtu", c.MTU, "MTU of the pods' interfaces, in bytes")
+	fs.StringVar(&c.Network, "network", c.Network, "name of the CNI network that is served")
+	fs.StringVar(&c.Socket, "socket", c.Socket, "unix socket for the CNI plugin and the CLI")
+	fs.StringVar(&c.HealthAddress, "health-address", c.HealthAddress, "where /healthz, /readyz and /metrics are served; empty for nowhere")
+	logsapi.AddFlags(&c.Logging, fs)
+}
+
+// Complete fills in what follows from the machine.
+func (c *Config) Complete() error {
+	if c.NodeName == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("nodeName: not set, and the host has no name: %w", err)
+		}
+		c.NodeName = strings.ToLower(name)
+	}
+	return nil
+}
+
+// Validate returns every fault of the configuration, each with its field.
+func (c *Config) Validate() error {
+	var errs []error
+	fault := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", field, fmt.Sprintf(format, args...)))
+	}
+	if c.APIVersion != APIVersion {
+		fault("apiVersion", "%q, want %q", c.APIVersion, APIVersion)
+	}
+	if c.Kind != Kind {
+		fault("kind", "%q, want %q", c.Kind, Kind)
+	}
+	if c.Kubeconfig != "" && c.Manifests != "" {
+		fault("manifests", "can't be set together with kubeconfig")
+	}
+	if !strings.HasPrefix(c.OVSDB, "unix:") && !strings.HasPrefix(c.OVSDB, "tcp:") {
+		fault("ovsdb", "%q is not unix:PATH or tcp:HOST:PORT", c.OVSDB)
+	}
+	for field, name := range map[string]string{"bridge": c.Bridge, "gateway": c.Gateway} {
+		if name == "" || len(name) > 15 || strings.ContainsAny(name, "/ \t\n") {
+			fault(field, "%q is not the name of an interface (1 to 15 characters)", name)
+		}
+	}
+	if c.Bridge == c.Gateway {
+		fault("gateway", "must not be the bridge's own port %q", c.Bridge)
+	}
+	switch c.Datapath {
+	case "auto", "system", "netdev":
+	default:
+		fault("datapath", "%q is not auto, system or netdev", c.Datapath)
+	}
+	if _, err := c.Prefixes(); err != nil {
+		errs = append(errs, err)
+	}
+	if c.MTU < 1280 || c.MTU > 65535 {
+		fault("mtu", "%d is not in 1280-65535", c.MTU)
+	}
+	if c.Network == "" {
+		fault("network", "is empty")
+	}
+	if !filepath.IsAbs(c.Socket) || len(c.Socket) > 107 {
+		fault("socket", "%q is not an absolute path of at most 107 bytes", c.Socket)
+	}
+	if c.HealthAddress != "" {
+		if _, _, err := net.SplitHostPort(c.HealthAddress); err != nil {
+			fault("healthAddress", "%v", err)
+		}
+	}
+	if err := logsapi.Validate(&c.Logging, nil, nil).ToAggregate(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Prefixes returns PodCIDRs as prefixes.
+func (c *Config) Prefixes() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	seen := map[bool]bool{}
+	for i, s := range c.PodCIDRs {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, fmt.Errorf("podCIDRs[%d]: %w", i, err)
+		}
+		if p != p.Masked() {
+			return nil, fmt.Errorf("podCIDRs[%d]: %s has bits set outside its mask", i, s)
+		}
+		if seen[p.Addr().Is4()] {
+			return nil, fmt.Errorf("podCIDRs[%d]: %s is the second range of its family", i, s)
+		}
+		seen[p.Addr().Is4()] = true
+		out = append(out, p)
+	}
+	return out, nil
+}

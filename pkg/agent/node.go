@@ -1,0 +1,218 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/sluice-cni/sluice/flows"
+	"github.com/sluice-cni/sluice/ovs/vsdb"
+	"github.com/sluice-cni/sluice/pkg/cluster"
+	"github.com/sluice-cni/sluice/pkg/ipam"
+	"github.com/sluice-cni/sluice/pkg/route"
+)
+
+// setupTime bounds one attempt to set the bridge and the gateway up.
+const setupTime = 30 * time.Second
+
+// node keeps the bridge, the gateway and the address pool as this node's pod
+// ranges ask for.
+type node struct {
+	a        *Agent
+	datapath string
+	wake     chan struct{} // has one place
+
+	mu     sync.Mutex
+	object *cluster.Node // the Node object as last heard
+	pool   *ipam.Pool    // nil until the pod ranges are known
+	failed error         // why the node is not set up
+}
+
+func newNode(a *Agent, datapath string) *node {
+	return &node{a: a, datapath: datapath, wake: make(chan struct{}, 1), failed: errors.New("the node's pod ranges are not known yet")}
+}
+
+// set hears of the Node object.
+func (n *node) set(object *cluster.Node) {
+	n.mu.Lock()
+	n.object = object
+	n.mu.Unlock()
+	n.poke()
+}
+
+// poke has the setup looked at again.
+func (n *node) poke() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run sets the node up, again after each change of what it depends on.
+func (n *node) run(ctx context.Context) error {
+	if err := route.Watch(ctx, n.poke); err != nil {
+		return err
+	}
+	n.poke() // ranges may be configured
+	var again <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.wake:
+		case <-again:
+		}
+		again = nil
+		err := n.setup(ctx)
+		n.mu.Lock()
+		n.failed = err
+		n.mu.Unlock()
+		if err != nil && ctx.Err() == nil {
+			klog.FromContext(ctx).Info("The node is not set up", "err", err)
+			again = time.After(time.Second)
+		}
+	}
+}
+
+func (n *node) setup(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, setupTime)
+	defer cancel()
+	cidrs, err := n.cidrs()
+	if err != nil {
+		return err
+	}
+	cfg := n.a.cfg
+	gateways, prefixes := gatewaysOf(cidrs)
+	bridge := vsdb.Bridge{
+		Name: cfg.Bridge, DatapathType: n.datapath, Gateway: cfg.Gateway, GatewayMAC: gatewayMAC(gateways), MTU: cfg.MTU,
+		Tables: flows.TableNames(), Prefixes: flows.TablePrefixes(),
+	}
+	if err := n.a.db.EnsureBridge(ctx, bridge); err != nil {
+		return err
+	}
+	state, err := n.a.db.Bridge(ctx, cfg.Bridge)
+	if err != nil {
+		return err
+	}
+	n.a.vswitchd.setDatapath(state.DatapathType)
+	if _, err := (route.Gateway{Name: cfg.Gateway, Addrs: prefixes, MTU: cfg.MTU}).Ensure(ctx); err != nil {
+		return err
+	}
+	if err := n.setPool(ctx, cidrs); err != nil {
+		return err
+	}
+	addrs, err := route.NodeAddrs()
+	if err != nil {
+		return err
+	}
+	n.a.enforcer.SetNode(flows.Node{
+		GatewayOFPort: state.GatewayOFPort, GatewayMAC: state.GatewayMAC, Gateways: gateways, PodCIDRs: cidrs, Addrs: addrs,
+	})
+	return nil
+}
+
+// cidrs are the pod ranges: the configured ones, else the Node object's.
+func (n *node) cidrs() ([]netip.Prefix, error) {
+	cidrs, err := n.a.cfg.Prefixes()
+	if err != nil || len(cidrs) > 0 {
+		return cidrs, err
+	}
+	n.mu.Lock()
+	object := n.object
+	n.mu.Unlock()
+	switch {
+	case object == nil:
+		return nil, fmt.Errorf("the cluster has no Node object %s yet", n.a.cfg.NodeName)
+	case len(object.PodCIDRs) == 0:
+		return nil, fmt.Errorf("Node %s has no spec.podCIDRs yet: does the controller manager allocate node CIDRs?", object.Name)
+	}
+	return object.PodCIDRs, nil
+}
+
+// setPool makes or changes the pool of addresses, which is counted out by the
+// ports in the database.
+func (n *node) setPool(ctx context.Context, cidrs []netip.Prefix) error {
+	n.mu.Lock()
+	pool := n.pool
+	n.mu.Unlock()
+	if pool != nil {
+		return pool.SetCIDRs(cidrs)
+	}
+	pool, err := ipam.New(cidrs)
+	if err != nil {
+		return err
+	}
+	ports, err := n.a.db.Ports(ctx)
+	if err != nil {
+		return err
+	}
+	pool.Load(ports)
+	n.mu.Lock()
+	n.pool = pool
+	n.mu.Unlock()
+	return nil
+}
+
+// ready returns why pods can't be attached to this node now, nil if they can.
+func (n *node) ready() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.failed
+}
+
+func (n *node) addresses() (*ipam.Pool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.pool == nil {
+		return nil, n.failed
+	}
+	return n.pool, nil
+}
+
+// Pick implements cni.IPAM.
+func (n *node) Pick(a *vsdb.Attachment) error {
+	pool, err := n.addresses()
+	if err != nil {
+		return err
+	}
+	return pool.Pick(a)
+}
+
+// Gateways implements cni.IPAM.
+func (n *node) Gateways() []netip.Addr {
+	pool, err := n.addresses()
+	if err != nil {
+		return nil
+	}
+	return pool.Gateways()
+}
+
+// gatewaysOf returns the first usable address of each range, and the same with
+// the range's length.
+func gatewaysOf(cidrs []netip.Prefix) ([]netip.Addr, []netip.Prefix) {
+	var addrs []netip.Addr
+	var prefixes []netip.Prefix
+	for _, c := range cidrs {
+		a := c.Masked().Addr().Next()
+		addrs = append(addrs, a)
+		prefixes = append(prefixes, netip.PrefixFrom(a, c.Bits()))
+	}
+	return addrs, prefixes
+}
+
+// gatewayMAC is the gateway's Ethernet address: it follows from its first
+// address, so that no restart changes it under the pods' neighbour caches.
+func gatewayMAC(gateways []netip.Addr) net.HardwareAddr {
+	i := slices.IndexFunc(gateways, netip.Addr.Is4)
+	if i < 0 {
+		i = 0
+	}
+	return ipam.MAC(gateways[i])
+}

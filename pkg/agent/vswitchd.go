@@ -1,0 +1,126 @@
+package agent
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/sluice-cni/sluice/ovs/conntrack"
+	"github.com/sluice-cni/sluice/ovs/unixctl"
+	"github.com/sluice-cni/sluice/ovs/vsdb"
+)
+
+// vswitchd is the running ovs-vswitchd: it follows restarts, after which its
+// control socket has another name and its bridges have no flows.
+type vswitchd struct {
+	runDir   string
+	datapath atomic.Pointer[string] // its name in dpctl
+}
+
+func newVswitchd(runDir string) *vswitchd { return &vswitchd{runDir: runDir} }
+
+// setDatapath says which datapath the bridge is on.
+func (v *vswitchd) setDatapath(datapathType string) {
+	name := datapathType + "@ovs-" + datapathType
+	v.datapath.Store(&name)
+}
+
+// client returns the control socket of the ovs-vswitchd that runs now.
+func (v *vswitchd) client() (*unixctl.Client, error) {
+	path, err := unixctl.Find(v.runDir, "ovs-vswitchd")
+	if err != nil {
+		return nil, err
+	}
+	return unixctl.New(path), nil
+}
+
+// Dump implements enforce.Connections.
+func (v *vswitchd) Dump(ctx context.Context, zone uint16) ([]conntrack.Entry, error) {
+	c, datapath, err := v.tracked()
+	if err != nil || datapath == "" {
+		return nil, err
+	}
+	return conntrack.Dump(ctx, c, datapath, zone)
+}
+
+// Flush implements enforce.Connections.
+func (v *vswitchd) Flush(ctx context.Context, zone uint16, t conntrack.Tuple) error {
+	c, datapath, err := v.tracked()
+	if err != nil || datapath == "" {
+		return err
+	}
+	return conntrack.Flush(ctx, c, datapath, zone, t)
+}
+
+func (v *vswitchd) tracked() (*unixctl.Client, string, error) {
+	name := v.datapath.Load()
+	if name == nil {
+		return nil, "", nil // there is no bridge yet, and so no connection
+	}
+	c, err := v.client()
+	return c, *name, err
+}
+
+// lookInterval is how often an ovs-vswitchd that has gone is looked for.
+const lookInterval = 100 * time.Millisecond
+
+// watch calls restarted each time another ovs-vswitchd has taken the place of
+// the one there was, until ctx is done. It notices the end of a daemon by the
+// end of a connection that is kept to it.
+func (v *vswitchd) watch(ctx context.Context, restarted func(context.Context)) error {
+	for first := true; ctx.Err() == nil; {
+		c, err := v.connect(ctx)
+		if err != nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(lookInterval):
+			}
+			continue
+		}
+		if !first {
+			restarted(ctx)
+		}
+		first = false
+		stop := context.AfterFunc(ctx, func() { c.Close() })
+		// The daemon says nothing that it is not asked.
+		_, _ = io.Copy(io.Discard, c)
+		stop()
+		c.Close()
+	}
+	return nil
+}
+
+func (v *vswitchd) connect(ctx context.Context) (net.Conn, error) {
+	path, err := unixctl.Find(v.runDir, "ovs-vswitchd")
+	if err != nil {
+		return nil, err
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", path)
+}
+
+// datapathType returns the datapath to give the bridge: the configured one, else
+// what the bridge has, else system where the kernel has one.
+func datapathType(ctx context.Context, db *vsdb.DB, configured, bridge string) string {
+	if configured != "auto" {
+		return configured
+	}
+	if state, err := db.Bridge(ctx, bridge); err == nil {
+		return state.DatapathType
+	}
+	if kernelHasDatapath() {
+		return vsdb.DatapathSystem
+	}
+	return vsdb.DatapathNetdev
+}
+
+// kernelHasDatapath reports whether the openvswitch module is there: it then has
+// a generic netlink family.
+func kernelHasDatapath() bool {
+	_, err := netlink.GenlFamilyGet("ovs_datapath")
+	return err == nil
+}

@@ -1,0 +1,214 @@
+package enforce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/sluice-cni/sluice/flows"
+	"github.com/sluice-cni/sluice/ovs/openflow"
+	"github.com/sluice-cni/sluice/pkg/cluster"
+	"github.com/sluice-cni/sluice/pkg/policy"
+)
+
+// Config says what to enforce on.
+type Config struct {
+	// Node is the name of this node.
+	Node string
+	// Bridge is where flows go.
+	Bridge *openflow.Bridge
+	// Connections gives access to the datapath's connection tracking; nil leaves
+	// live connections alone.
+	Connections Connections
+	// OnProblem hears of input that could not be used, from the loop; it must not
+	// block. It may be nil.
+	OnProblem func(error)
+}
+
+// Enforcer keeps a bridge's flows equal to what the cluster asks for. Its
+// methods are safe for concurrent use.
+type Enforcer struct {
+	cfg   Config
+	inbox inbox
+	sweep sweeper
+	done  chan struct{} // closed when Run has ended
+
+	// What follows belongs to the loop.
+	compiler *policy.Compiler
+	pipeline *flows.Pipeline
+	node     *flows.Node // set, but not yet applied
+	ports    map[string]policy.LocalPort
+	synced   bool
+	started  bool // the first turn has been written
+	stale    bool // the bridge may differ from the pipeline
+	commits  uint64
+	written  uint64
+	// problems of the policies that are there.
+	problems map[cluster.Key][]policy.Problem
+	// rejected are ports the pipeline refused, with what was to be done.
+	rejected map[string]rejection
+}
+
+// New returns an enforcer that does nothing until Run.
+func New(cfg Config) *Enforcer {
+	e := &Enforcer{
+		cfg: cfg, done: make(chan struct{}),
+		compiler: policy.New(cfg.Node), pipeline: flows.New(), ports: map[string]policy.LocalPort{},
+		problems: map[cluster.Key][]policy.Problem{}, rejected: map[string]rejection{},
+	}
+	e.inbox.wake = make(chan struct{}, 1)
+	e.sweep.init(cfg.Connections, e)
+	return e
+}
+
+// ErrStopped is returned for what is asked after Run has ended.
+var ErrStopped = errors.New("enforcer has stopped")
+
+// retryDelay is how long the loop waits after a bundle failed before it reads
+// the bridge and tries again; each failure doubles it up to maxRetryDelay.
+const (
+	retryDelay    = 50 * time.Millisecond
+	maxRetryDelay = 5 * time.Second
+)
+
+// Run is the loop. It returns nil when ctx is done; the bridge's flows stay.
+func (e *Enforcer) Run(ctx context.Context) error {
+	defer close(e.done)
+	logger := klog.FromContext(ctx)
+	var stopped sync.WaitGroup
+	defer stopped.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stopped.Go(func() { e.sweep.run(ctx) })
+
+	var retry <-chan time.Time
+	delay := retryDelay
+	var waiting []*request // asked for, not yet on the bridge
+	for {
+		select {
+		case <-ctx.Done():
+			answer(append(waiting, e.inbox.take()...), ErrStopped)
+			return nil
+		case <-e.inbox.wake:
+		case <-retry:
+			retry = nil
+		}
+		queries := e.absorb(e.inbox.take(), &waiting)
+		if retry == nil && e.ready() {
+			if err := e.turn(ctx); err != nil {
+				if ctx.Err() != nil {
+					continue
+				}
+				logger.Error(err, "Could not write the bridge, trying again", "delay", delay)
+				e.report(err)
+				retry, delay = time.After(delay), min(2*delay, maxRetryDelay)
+			} else {
+				delay = retryDelay
+				for _, r := range waiting {
+					r.answer(e.outcome(r))
+				}
+				waiting = nil
+			}
+		}
+		for _, q := range queries {
+			q.view(e)
+			q.answer(nil)
+		}
+	}
+}
+
+// ready reports whether enough is known to write flows.
+func (e *Enforcer) ready() bool { return e.synced && (e.started || e.node != nil) }
+
+// absorb enters requests into the compiler. Those that wait for the bridge are
+// appended to waiting, those that only look are returned.
+func (e *Enforcer) absorb(rs []*request, waiting *[]*request) []*request {
+	var queries []*request
+	for _, r := range rs {
+		switch {
+		case r.view != nil:
+			queries = append(queries, r)
+			continue
+		case r.events != nil:
+			for _, ev := range r.events {
+				e.synced = e.synced || ev.Synced
+				if p := ev.Policy; p != nil {
+					delete(e.problems, cluster.Key{Namespace: p.Namespace, Name: p.Name})
+				}
+				if ev.Problem != nil {
+					e.report(ev.Problem)
+				}
+			}
+			e.compiler.Update(r.events...)
+		case r.node != nil:
+			e.node = r.node
+		case r.port != nil:
+			e.ports[r.port.Name] = *r.port
+			e.compiler.SetPort(*r.port)
+		case r.gone != "":
+			delete(e.ports, r.gone)
+			e.compiler.DeletePort(r.gone)
+		case r.resync:
+			e.stale = true
+		}
+		*waiting = append(*waiting, r)
+	}
+	return queries
+}
+
+// turn brings the bridge to what is known now.
+func (e *Enforcer) turn(ctx context.Context) error {
+	// The bridge is read before anything is taken from the compiler: if that
+	// fails, all is still there for the next turn.
+	var actual []*flows.Flow
+	if !e.started || e.stale {
+		var err error
+		if actual, err = e.cfg.Bridge.DumpFlows(ctx); err != nil {
+			return fmt.Errorf("read the bridge's flows: %w", err)
+		}
+		if !e.started {
+			e.pipeline.Restore(slices.Values(actual))
+		}
+	}
+	delta, problems := e.compiler.Flush()
+	for _, p := range problems {
+		e.problems[p.Policy] = append(e.problems[p.Policy], p)
+		e.report(errors.New(p.String()))
+	}
+	delta.Node, e.node = e.node, nil
+	diff := !e.started || e.stale
+	changes, whole := e.apply(delta)
+	if !whole && !diff {
+		e.stale = true
+		return e.turn(ctx)
+	}
+	tx := &openflow.Transaction{Add: changes.Add, Delete: changes.Delete}
+	if diff {
+		tx = openflow.Diff(e.pipeline.Flows(), actual)
+	}
+	e.started = true
+	if len(tx.Add) == 0 && len(tx.Delete) == 0 {
+		e.stale = false
+		return nil
+	}
+	if err := e.cfg.Bridge.Commit(ctx, tx); err != nil {
+		e.stale = true // the pipeline is ahead of the bridge
+		return fmt.Errorf("write the bridge's flows: %w", err)
+	}
+	e.stale = false
+	e.commits++
+	e.written += uint64(len(tx.Add) + len(tx.Delete))
+	e.sweep.request()
+	return nil
+}
+
+func (e *Enforcer) report(err error) {
+	if e.cfg.OnProblem != nil {
+		e.cfg.OnProblem(err)
+	}
+}

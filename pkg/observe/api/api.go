@@ -1,0 +1,162 @@
+// Package api is what the agent tells of itself on its socket, and what the CLI
+// prints: plain data, stable in JSON and YAML.
+package api
+
+import "fmt"
+
+// TraceRequest asks for the way of a connection's first packet.
+type TraceRequest struct {
+	// From and To are pods ("namespace/name") or addresses.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Protocol is "tcp", "udp", "sctp" or "icmp" (ICMPv6 where the addresses are
+	// IPv6).
+	Protocol string `json:"protocol"`
+	// Port is the destination port; zero for icmp.
+	Port uint16 `json:"port,omitempty"`
+	// Family is 4 or 6, or zero for the first that both ends have.
+	Family int `json:"family,omitempty"`
+}
+
+// Verdicts of an explanation.
+const (
+	Allowed = "allowed"
+	Denied  = "denied"
+)
+
+// Explanation is the way of a packet and why it ended as it did.
+type Explanation struct {
+	From     Endpoint `json:"from"`
+	To       Endpoint `json:"to"`
+	Protocol string   `json:"protocol"`
+	Port     uint16   `json:"port,omitempty"`
+	// Verdict is "allowed" or "denied", Reason why, in one line.
+	Verdict string `json:"verdict"`
+	Reason  string `json:"reason"`
+	// Egress and Ingress are the verdicts at the source's and the destination's
+	// pod; nil where that is no pod of this node, or was not reached.
+	Egress  *Side `json:"egress,omitempty"`
+	Ingress *Side `json:"ingress,omitempty"`
+	// Steps are the tables the packet met, in order.
+	Steps []Step `json:"steps"`
+	// Megaflow is what the datapath would match of such packets, Output the name
+	// or number of the port they leave by.
+	Megaflow string `json:"megaflow,omitempty"`
+	Output   string `json:"output,omitempty"`
+}
+
+// Endpoint is one end of a connection.
+type Endpoint struct {
+	Pod  string `json:"pod,omitempty"`
+	Addr string `json:"addr"`
+	// Port is the bridge's port behind which the endpoint is.
+	Port   string `json:"port,omitempty"`
+	OFPort uint32 `json:"ofport,omitempty"`
+}
+
+// String returns the pod with its address, or the address.
+func (e Endpoint) String() string {
+	if e.Pod != "" {
+		return fmt.Sprintf("%s (%s)", e.Pod, e.Addr)
+	}
+	return e.Addr
+}
+
+// Side is the verdict of one direction.
+type Side struct {
+	Direction string `json:"direction"`
+	// Isolated is true if some policy of the direction selects the pod, IsolatedBy
+	// which ones do.
+	Isolated   bool     `json:"isolated"`
+	IsolatedBy []string `json:"isolatedBy,omitempty"`
+	// Pending is true if the pod's policies are not known yet.
+	Pending bool `json:"pending,omitempty"`
+	// AllowedBy is the rule that let the packet pass, nil if none did or none was
+	// needed.
+	AllowedBy *Rule `json:"allowedBy,omitempty"`
+}
+
+// Rule is a rule of a policy as it is in force.
+type Rule struct {
+	// Key names the rule: "NetworkPolicy/shop/db-guard/ingress/0".
+	Key string `json:"key"`
+	// Policy is "namespace/name", Index the rule's place in spec.ingress or
+	// spec.egress.
+	Policy    string `json:"policy"`
+	Direction string `json:"direction"`
+	Index     int    `json:"index"`
+	// Text is the rule in words.
+	Text string `json:"text"`
+	// ID is the rule's conjunction id, the number in ct_label.
+	ID uint32 `json:"id,omitempty"`
+}
+
+// Step is the packet's lookup in one table.
+type Step struct {
+	Table string `json:"table"`
+	// Object is what the flow is for, "port/3" or "ingress-rule/5360a8b94b87".
+	Object  string `json:"object,omitempty"`
+	Meaning string `json:"meaning"`
+	// Match, Priority and Actions are the flow in ovs-ofctl(8) syntax.
+	Match    string   `json:"match,omitempty"`
+	Priority int      `json:"priority"`
+	Actions  []string `json:"actions,omitempty"`
+}
+
+// Port is a pod's port.
+type Port struct {
+	Name   string   `json:"name"`
+	OFPort uint32   `json:"ofport"`
+	Pod    string   `json:"pod"`
+	UID    string   `json:"uid,omitempty"`
+	MAC    string   `json:"mac"`
+	Addrs  []string `json:"addrs"`
+	// State is "open" (no policy selects the pod), "isolated" or "pending".
+	State     string   `json:"state"`
+	EgressBy  []string `json:"egressIsolatedBy,omitempty"`
+	IngressBy []string `json:"ingressIsolatedBy,omitempty"`
+}
+
+// Policy is a NetworkPolicy of the cluster.
+type Policy struct {
+	Name     string   `json:"name"`
+	Subjects string   `json:"subjects"`
+	Isolates []string `json:"isolates"`
+	// Active is true if the policy applies to a pod of this node.
+	Active   bool     `json:"active"`
+	Pods     []string `json:"pods,omitempty"`
+	Rules    []Rule   `json:"rules,omitempty"`
+	Problems []string `json:"problems,omitempty"`
+}
+
+// Identity is a class of pods' addresses that no rule of a direction tells
+// apart.
+type Identity struct {
+	Direction string   `json:"direction"`
+	ID        uint32   `json:"id"`
+	Addrs     []string `json:"addrs"`
+	Pods      []string `json:"pods,omitempty"`
+}
+
+// Flow is a flow that the bridge should hold.
+type Flow struct {
+	Table    string `json:"table"`
+	Priority int    `json:"priority"`
+	Object   string `json:"object"`
+	Text     string `json:"text"`
+}
+
+// Status is the state of the agent.
+type Status struct {
+	Node    string `json:"node"`
+	Bridge  string `json:"bridge"`
+	Ready   bool   `json:"ready"`
+	Bundles uint64 `json:"bundles"`
+	Flows   uint64 `json:"flowChanges"`
+	Cut     uint64 `json:"connectionsCut"`
+}
+
+// Error is the body of an answer that is none.
+type Error struct {
+	Message string `json:"error"`
+}

@@ -1,0 +1,217 @@
+package observe
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/sluice-cni/sluice/flows"
+	"github.com/sluice-cni/sluice/ovs/trace"
+	"github.com/sluice-cni/sluice/pkg/enforce"
+	"github.com/sluice-cni/sluice/pkg/observe/api"
+)
+
+// explain reads the steps of a trace: each flow's cookie says what it is for.
+func explain(x *api.Explanation, v enforce.View, t *trace.Trace, from, to end) {
+	ends := [2]end{flows.Egress: from, flows.Ingress: to}
+	sides := [2]*api.Side{}
+	for d, e := range ends {
+		if e.local {
+			d := flows.Direction(d)
+			by := keys(v.Compiler().Isolating(e.pod, d))
+			sides[d] = &api.Side{Direction: d.String(), IsolatedBy: by, Isolated: len(by) > 0}
+		}
+	}
+	reached := [2]bool{flows.Egress: from.local}
+	for _, s := range t.Steps {
+		c := flows.Cookie(s.Cookie)
+		step := api.Step{
+			Table: flows.Table(s.Table).String(), Match: s.Match, Priority: s.Priority, Actions: s.Actions,
+			Meaning: meaning(v, flows.Table(s.Table), c, s),
+		}
+		if s.Miss {
+			step.Meaning = "no flow matches: dropped"
+		} else {
+			step.Object = c.String()
+		}
+		x.Steps = append(x.Steps, step)
+		if flows.Table(s.Table) == flows.TableIngressPeer {
+			reached[flows.Ingress] = to.local
+		}
+		switch d := flows.Direction(0); c.Kind() {
+		case flows.KindIngressRule:
+			d = flows.Ingress
+			fallthrough
+		case flows.KindEgressRule:
+			if k, ok := v.Pipeline().RuleByID(d, idOf(s)); ok && sides[d] != nil {
+				sides[d].AllowedBy = ruleOf(v, k)
+			}
+		case flows.KindEgressPending, flows.KindIngressPending:
+			if d = flows.Direction(c.Kind() - flows.KindEgressPending); sides[d] != nil {
+				sides[d].Pending = true
+			}
+		}
+	}
+	if reached[flows.Egress] {
+		x.Egress = sides[flows.Egress]
+	}
+	if reached[flows.Ingress] {
+		x.Ingress = sides[flows.Ingress]
+	}
+	x.Verdict = api.Allowed
+	if t.Dropped || len(t.Outputs) == 0 {
+		x.Verdict = api.Denied
+	} else {
+		x.Output = portName(v, t.Outputs[0])
+	}
+	x.Reason = reason(x, t, from, to)
+}
+
+// idOf returns the rule id that a policy flow writes into its register.
+func idOf(s trace.Step) uint32 {
+	for _, a := range s.Actions {
+		text, ok := strings.CutPrefix(a, "set_field:")
+		if !ok {
+			continue
+		}
+		value, _, _ := strings.Cut(text, "->")
+		if n, err := strconv.ParseUint(value, 0, 32); err == nil {
+			return uint32(n)
+		}
+	}
+	return 0
+}
+
+// reason says in one line why the packet ended as it did.
+func reason(x *api.Explanation, t *trace.Trace, from, to end) string {
+	last := t.Last()
+	if x.Verdict == api.Allowed {
+		var why []string
+		for _, s := range []*api.Side{x.Egress, x.Ingress} {
+			switch {
+			case s == nil:
+			case s.AllowedBy != nil:
+				why = append(why, fmt.Sprintf("%s allowed by rule %d of NetworkPolicy %s (%s)", s.Direction, s.AllowedBy.Index, s.AllowedBy.Policy, s.AllowedBy.Text))
+			case s.Isolated:
+				why = append(why, s.Direction+" always allowed")
+			default:
+				why = append(why, "no policy isolates "+s.Direction)
+			}
+		}
+		return strings.Join(why, "; ")
+	}
+	if last == nil || last.Miss {
+		return "no flow matches the packet"
+	}
+	c := flows.Cookie(last.Cookie)
+	isolation := func(d flows.Direction, e end, s *api.Side) string {
+		by := "no longer"
+		if s != nil && len(s.IsolatedBy) > 0 {
+			by = "by NetworkPolicy " + strings.Join(s.IsolatedBy, ", ")
+		}
+		return fmt.Sprintf("%s of pod %s is isolated %s, and no rule allows this", d, e.Pod, by)
+	}
+	switch c.Kind() {
+	case flows.KindEgressIsolation:
+		return isolation(flows.Egress, from, x.Egress)
+	case flows.KindIngressIsolation:
+		return isolation(flows.Ingress, to, x.Ingress)
+	case flows.KindEgressPending:
+		return fmt.Sprintf("the policies of pod %s are not known yet", from.Pod)
+	case flows.KindIngressPending:
+		return fmt.Sprintf("the policies of pod %s are not known yet", to.Pod)
+	case flows.KindSpoof:
+		return fmt.Sprintf("port %s may not send this: it is not from its pod's addresses", from.Port)
+	case flows.KindUnroutable:
+		return fmt.Sprintf("nothing on this node has the address %s", to.Addr)
+	case flows.KindInvalid:
+		return "connection tracking calls the packet invalid"
+	}
+	return "dropped in table " + flows.Table(last.Table).String()
+}
+
+// meaning says what a step does, in words.
+func meaning(v enforce.View, table flows.Table, c flows.Cookie, s trace.Step) string {
+	switch k := c.Kind(); k {
+	case flows.KindEgressRule, flows.KindIngressRule:
+		d := flows.Direction(k - flows.KindEgressRule)
+		if key, ok := v.Pipeline().RuleByID(d, idOf(s)); ok {
+			if r := ruleOf(v, key); r != nil {
+				return fmt.Sprintf("allowed by rule %d of NetworkPolicy %s: %s", r.Index, r.Policy, r.Text)
+			}
+			return "allowed by rule " + string(key)
+		}
+		return "allowed by a rule that is gone"
+	case flows.KindEgressIsolation, flows.KindIngressIsolation:
+		return "no rule allows it, and the pod is isolated: dropped"
+	case flows.KindEgressPending, flows.KindIngressPending:
+		return "the pod's policies are not known yet: dropped"
+	case flows.KindEgressPeer, flows.KindIngressPeer:
+		return fmt.Sprintf("the other end has identity %d", c.Object())
+	case flows.KindEgressBlock, flows.KindIngressBlock:
+		if c.Object() == 0 {
+			return "the other end's region is in no block"
+		}
+		return fmt.Sprintf("the other end lies in region %d", c.Object())
+	case flows.KindSpoof:
+		return "not from the pod's own addresses: dropped"
+	case flows.KindInvalid:
+		return "invalid to connection tracking: dropped"
+	case flows.KindUnroutable:
+		return "no such destination: dropped"
+	}
+	switch table {
+	case flows.TableClassifier:
+		if c.Kind() == flows.KindNode {
+			return "comes from the node's network stack"
+		}
+		return "comes from the pod, by its own addresses"
+	case flows.TableConntrack:
+		return "looks the connection up"
+	case flows.TableConntrackState:
+		if c.Kind() == flows.KindPipeline {
+			return "belongs to a connection that is allowed: no verdict needed"
+		}
+		return "a new connection"
+	case flows.TableRoute:
+		if c.Kind() == flows.KindNode {
+			return "leaves through the gateway"
+		}
+		return "goes to a pod of this node"
+	case flows.TableEgressPeer, flows.TableIngressPeer:
+		if strings.Contains(s.Match, "in_port") && c.Kind() == flows.KindNode {
+			return "comes from the node itself: always allowed"
+		}
+		if s.Priority > 0 {
+			return "needs no look at the other end"
+		}
+		return "the other end is no pod that a rule names"
+	case flows.TableEgressBlock, flows.TableIngressBlock:
+		return "the other end lies in no block"
+	case flows.TableEgressPolicy, flows.TableIngressPolicy:
+		if s.Priority > 0 {
+			return "no rule of this page matches"
+		}
+		return "no rule matches"
+	case flows.TableEgressDefault, flows.TableIngressDefault:
+		return "not isolated: allowed"
+	case flows.TableCommit:
+		return "commits the connection with its rules"
+	case flows.TableOutput:
+		return "sent out"
+	}
+	return ""
+}
+
+// portName returns the name of the pod's port with a number, or the number.
+func portName(v enforce.View, ofport uint32) string {
+	for name, p := range v.Ports() {
+		if p.OFPort == ofport {
+			return name
+		}
+	}
+	if n, err := v.Node(); err == nil && n.GatewayOFPort == ofport {
+		return "gateway"
+	}
+	return strconv.Itoa(int(ofport))
+}

@@ -1,0 +1,150 @@
+// Package simulate enforces policies on a private Open vSwitch with a dummy
+// datapath: real ovs-vswitchd, real flows, no packet that leaves the process,
+// no root. The CLI's simulate and the tests that compare with an oracle run on
+// it.
+package simulate
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	"github.com/sluice-cni/sluice/flows"
+	"github.com/sluice-cni/sluice/ovs/openflow"
+	"github.com/sluice-cni/sluice/ovs/sandbox"
+	"github.com/sluice-cni/sluice/ovs/unixctl"
+	"github.com/sluice-cni/sluice/ovs/vsdb"
+	"github.com/sluice-cni/sluice/pkg/cluster"
+	"github.com/sluice-cni/sluice/pkg/enforce"
+	"github.com/sluice-cni/sluice/pkg/observe"
+	"github.com/sluice-cni/sluice/pkg/policy"
+)
+
+// bridgeName and gatewayName are those of a node.
+const (
+	bridgeName  = "br-sluice"
+	gatewayName = "sluice0"
+)
+
+// Options say what node to simulate.
+type Options struct {
+	// Node is the node's name.
+	Node string
+	// PodCIDRs are the node's pod ranges, the first address of each the gateway's.
+	PodCIDRs []netip.Prefix
+	// Addrs are the node's own addresses; the gateways' are added.
+	Addrs []netip.Addr
+	// OnProblem hears of input that can't be used. It may be nil.
+	OnProblem func(error)
+}
+
+// Bed is a simulated node.
+type Bed struct {
+	*enforce.Enforcer
+	*observe.Observer
+
+	sandbox *sandbox.Sandbox
+	db      *vsdb.DB
+	stop    context.CancelFunc
+	stopped sync.WaitGroup
+}
+
+// Start starts a simulated node. Until it hears of a whole cluster (Emit with a
+// Synced event) it enforces nothing.
+func Start(ctx context.Context, o Options) (b *Bed, err error) {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	b = &Bed{stop: stop}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.Close())
+		}
+	}()
+	if b.sandbox, err = sandbox.Start(ctx, sandbox.Options{Datapath: sandbox.Dummy}); err != nil {
+		return b, err
+	}
+	if b.db, err = vsdb.Dial(ctx, vsdb.Config{Endpoint: b.sandbox.Endpoint()}); err != nil {
+		return b, err
+	}
+	bridge := vsdb.Bridge{
+		Name: bridgeName, DatapathType: vsdb.DatapathDummy, Gateway: gatewayName,
+		GatewayMAC: net.HardwareAddr{0x0a, 0x58, 0, 0, 0, 1}, Tables: flows.TableNames(),
+	}
+	if err := b.db.EnsureBridge(ctx, bridge); err != nil {
+		return b, err
+	}
+	state, err := b.db.Bridge(ctx, bridgeName)
+	if err != nil {
+		return b, err
+	}
+	of, err := openflow.Open(openflow.Config{Target: bridgeName, RunDir: b.sandbox.RunDir()})
+	if err != nil {
+		return b, err
+	}
+	b.Enforcer = enforce.New(enforce.Config{Node: o.Node, Bridge: of, OnProblem: o.OnProblem})
+	b.Observer = observe.New(observe.Config{
+		Enforcer: b.Enforcer, Bridge: bridgeName, Node: o.Node,
+		Vswitchd: func() (*unixctl.Client, error) { return b.sandbox.Vswitchd(), nil },
+	})
+	b.stopped.Go(func() { _ = b.Enforcer.Run(running) })
+	node := flows.Node{GatewayOFPort: state.GatewayOFPort, GatewayMAC: state.GatewayMAC, PodCIDRs: o.PodCIDRs, Addrs: o.Addrs}
+	for _, c := range o.PodCIDRs {
+		gw := c.Masked().Addr().Next()
+		node.Gateways, node.Addrs = append(node.Gateways, gw), append(node.Addrs, gw)
+	}
+	b.SetNode(node)
+	return b, nil
+}
+
+// Close ends everything that Start started.
+func (b *Bed) Close() error {
+	b.stop()
+	b.stopped.Wait()
+	if b.db != nil {
+		b.db.Close()
+	}
+	if b.sandbox != nil {
+		return b.sandbox.Close()
+	}
+	return nil
+}
+
+// Attach gives a pod a port with these addresses, as a CNI ADD would, and
+// returns when it is on the bridge. Before the cluster is synced it does not
+// wait for the flows.
+func (b *Bed) Attach(ctx context.Context, pod cluster.Key, uid string, addrs []netip.Addr) error {
+	name := portName(pod)
+	port, err := b.db.AddPort(ctx, vsdb.PortSpec{
+		Bridge: bridgeName, Name: name, Type: "dummy",
+		Attachment: vsdb.Attachment{
+			PodNamespace: pod.Namespace, PodName: pod.Name, PodUID: uid, ContainerID: name, IfName: "eth0", MAC: macOf(name), Addrs: addrs,
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("attach pod %s: %w", pod, err)
+	}
+	b.TellPort(policy.LocalPort{Name: name, OFPort: port.OFPort, MAC: port.MAC, Addrs: port.Addrs, Pod: pod, UID: uid})
+	return nil
+}
+
+// Detach takes a pod's port away.
+func (b *Bed) Detach(ctx context.Context, pod cluster.Key) error {
+	name := portName(pod)
+	b.TellPortGone(name)
+	return b.db.DeletePort(ctx, name)
+}
+
+func portName(pod cluster.Key) string {
+	sum := sha256.Sum256([]byte(pod.String()))
+	return "sl" + hex.EncodeToString(sum[:])[:13]
+}
+
+// macOf is a locally administered address that follows from a port's name.
+func macOf(name string) net.HardwareAddr {
+	sum := sha256.Sum256([]byte(name))
+	return net.HardwareAddr{0x0a, 0x58, sum[0], sum[1], sum[2], sum[3]}
+}
