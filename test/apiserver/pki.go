@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"os"
 	"time"
 )
 
@@ -103,11 +102,4 @@ func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 		return nil, err
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), nil
-}
-
-func (p pair) write(certPath, keyPath string) error {
-	if err := os.WriteFile(certPath, p.cert, 0o600); err != nil {
-		return err
-	}
-	return os.WriteFile(keyPath, p.key, 0o600)
 }
