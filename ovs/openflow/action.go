@@ -1,6 +1,7 @@
 package openflow
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -72,19 +73,12 @@ func appendActions(b []byte, actions []ovs.Action) []byte {
 
 // compareConjunctions orders by id, then by the rest.
 func compareConjunctions(a, b string) int {
-	return cmpOr(len(conjunctionID(a))-len(conjunctionID(b)), strings.Compare(a, b))
+	return cmp.Or(len(conjunctionID(a))-len(conjunctionID(b)), strings.Compare(a, b))
 }
 
 func conjunctionID(s string) string {
 	s, _, _ = strings.Cut(s, ",")
 	return s
-}
-
-func cmpOr(a, b int) int {
-	if a != 0 {
-		return a
-	}
-	return b
 }
 
 // normalizers rewrite an action with arguments, by its lower-case name. They
@@ -100,6 +94,7 @@ var plain = map[string]string{
 	"clear_actions": "clear_actions", "pop_queue": "pop_queue", "decap": "decap()",
 }
 
+// They are filled in here because some of them normalize lists of actions.
 func init() {
 	normalizers = map[string]func([]byte, string) ([]byte, bool){
 		"output":        appendOutput,

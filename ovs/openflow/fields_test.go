@@ -3,6 +3,7 @@ package openflow
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,7 +66,7 @@ func TestEveryFieldIsDumpedAsItWasAdded(t *testing.T) {
 		mask := ones(f.bits).and(u128{0, 8}.not())
 		exact := string(f.append(nil, value, ones(f.bits)))
 		masked := string(f.append(nil, value.and(mask), mask))
-		for _, name := range append([]string{f.name, f.match}, f.aliases...) {
+		for _, name := range slices.Compact(append([]string{f.name, f.match}, f.aliases...)) {
 			try(before+name+"="+exact+",", "drop")
 			try(before+name+"="+masked+",", "drop")
 			try(before, "set_field:"+exact+"->"+name)
@@ -88,7 +89,7 @@ func TestEveryFieldIsDumpedAsItWasAdded(t *testing.T) {
 	}
 	sameTexts(t, texts(dumped), texts(taken))
 	// Not every field can be written or takes a mask; the rest is refused.
-	if len(taken) < 600 {
+	if len(taken) < 400 {
 		t.Errorf("the switch took only %d of %d flows", len(taken), priority)
 	}
 }
