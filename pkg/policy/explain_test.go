@@ -110,3 +110,16 @@ func TestPodByAddr(t *testing.T) {
 		t.Errorf("the address of a pending port is %v's", got)
 	}
 }
+
+func TestAddrsOfAPod(t *testing.T) {
+	w := shop(t)
+	for _, name := range []string{"shop/db", "play/far"} { // here and elsewhere
+		if got := w.AddrsOf(key(name)); !slices.Equal(got, w.pods[name].IPs) {
+			t.Errorf("%s is reached at %v", name, got)
+		}
+	}
+	w.change("shop/db", func(p *cluster.Pod) { p.Finished = true })
+	if got := w.AddrsOf(key("shop/db")); len(got) > 0 {
+		t.Errorf("a finished pod is reached at %v", got)
+	}
+}

@@ -144,6 +144,9 @@ func TestIncrementalEqualsFromScratch(t *testing.T) {
 			if got, want := m.dump(), fresh.dump(); got != want {
 				t.Fatalf("incremental:\n%s\nfrom scratch:\n%s\n%s", got, want, strings.Join(history, "\n"))
 			}
+			if err := balance(c); err != nil {
+				t.Fatalf("%v\n%s", err, strings.Join(history, "\n"))
+			}
 			if err := s.compare(m); err != nil {
 				t.Fatalf("%v\n%s\n%s", err, m.dump(), strings.Join(history, "\n"))
 			}
@@ -166,8 +169,8 @@ func TestSameHistorySameOutput(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newState()
 		first, second := New("n1"), New("n1")
-		for range rapid.IntRange(1, 10).Draw(t, "flushes") {
-			for range rapid.IntRange(0, 8).Draw(t, "edits") {
+		for range rapid.IntRange(1, 6).Draw(t, "flushes") {
+			for range rapid.IntRange(0, 40).Draw(t, "edits") {
 				s.edit(t, first, second)
 			}
 			a, pa := first.Flush()

@@ -110,8 +110,8 @@ func (m *model) sound() error {
 		if r.AnyPeer == (len(r.Peers) > 0) {
 			return fmt.Errorf("rule %s: any peer %v with peers %v", key, r.AnyPeer, r.Peers)
 		}
-		if !slices.IsSorted(r.Peers) {
-			return fmt.Errorf("rule %s: peers %v are not sorted", key, r.Peers)
+		if err := canonical(r.Peers); err != nil {
+			return fmt.Errorf("rule %s: peers: %v", key, err)
 		}
 		for _, t := range r.Subjects {
 			subjects[r.Direction][t] = true
@@ -152,13 +152,20 @@ func (m *model) sound() error {
 }
 
 func named(terms []flows.Term, rules map[flows.Term]bool) error {
-	if !slices.IsSorted(terms) || len(slices.Compact(slices.Clone(terms))) != len(terms) {
-		return fmt.Errorf("terms %v are not sorted or have duplicates", terms)
+	if err := canonical(terms); err != nil {
+		return err
 	}
 	for _, t := range terms {
 		if !rules[t] {
 			return fmt.Errorf("term %d is named by no rule", t)
 		}
+	}
+	return nil
+}
+
+func canonical(terms []flows.Term) error {
+	if !slices.IsSorted(terms) || len(slices.Compact(slices.Clone(terms))) != len(terms) {
+		return fmt.Errorf("terms %v are not sorted or have duplicates", terms)
 	}
 	return nil
 }

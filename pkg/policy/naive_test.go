@@ -95,7 +95,7 @@ func (s *state) podOf(p LocalPort) *cluster.Pod {
 func (s *state) podsAt(a netip.Addr) []*cluster.Pod {
 	var local, all []*cluster.Pod
 	for _, pod := range s.pods {
-		if pod.HostNetwork || pod.Finished {
+		if pod.HostNetwork || pod.Finished || len(pod.IPs) == 0 {
 			continue
 		}
 		here := false
