@@ -17,8 +17,8 @@ type label struct{ key, value string }
 
 // selector is a label selector in canonical form.
 type selector struct {
-	// text is the same for selectors that are written differently but ask the
-	// same; empty for the selector that picks everything.
+	// text is in kubectl's syntax, and the same for selectors that are written
+	// differently but ask the same; empty for the selector that picks everything.
 	text         string
 	requirements labels.Requirements
 	// anchors are labels of which whatever is picked carries at least one; empty
@@ -40,9 +40,6 @@ func (s *selector) matches(l labels.Set) bool {
 	}
 	return true
 }
-
-// String returns the selector in kubectl's syntax.
-func (s *selector) String() string { return s.text }
 
 // operators maps the operators of the API to those of the labels package.
 var operators = map[metav1.LabelSelectorOperator]selection.Operator{
