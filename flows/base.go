@@ -59,6 +59,9 @@ func (p *Pipeline) baseFlows() []*Flow {
 		node(TableClassifier, 190, proto, gw, nil, fromGateway, gotoTable(TableConntrack))
 	}
 	node(TableConntrackState, 190, "", gw, match("ct_state", "+new+trk"), gotoTable(TableRoute))
+	for _, proto := range n.judgedAlways() {
+		node(TableConntrackState, 295, proto, gw, match("ct_state", "+est-rpl+trk"), gotoTable(TableRoute))
+	}
 	for _, a := range n.Gateways {
 		fs = append(fs, responder(cookieNode, 0, a, n.GatewayMAC)...)
 	}
@@ -79,6 +82,14 @@ func (p *Pipeline) baseFlows() []*Flow {
 		node(TableIngressPeer, 280, flow.IPProtocol(a), gw, match(flow.SrcField(a), a.String()), gotoTable(TableCommit))
 	}
 	return fs
+}
+
+// judgedAlways are the protocols of which every packet is judged.
+func (n *Node) judgedAlways() []ovs.Protocol {
+	if n.UserspaceConntrack {
+		return []ovs.Protocol{"sctp", "sctp6", ovs.ProtocolICMPv6}
+	}
+	return nil
 }
 
 var ipFamilies = [2]ovs.Protocol{ovs.ProtocolIPv4, ovs.ProtocolIPv6}
@@ -108,12 +119,11 @@ func frameFlows() []*Flow {
 			gotoTable(TableOutput))
 	}
 	fs = append(fs, newFlow(TableConntrackState, 300, NewCookie(KindInvalid, 0), "", 0, match("ct_state", "+inv+trk"), ovs.Drop()))
-	add(TableConntrackState, 290, "", match("ct_state", "+est+trk"), gotoTable(TableRoute))
-	add(TableConntrackState, 290, "", match("ct_state", "+rel+trk"), gotoTable(TableRoute))
-
 	// Established and related packets have had their verdict.
-	add(TableIngressPeer, 300, "", match("ct_state", "+est+trk"), gotoTable(TableOutput))
-	add(TableIngressPeer, 300, "", match("ct_state", "+rel+trk"), gotoTable(TableOutput))
+	judged := flow.SetMasked(regSource, sourceJudged, sourceJudged)
+	add(TableConntrackState, 290, "", match("ct_state", "+est+trk"), judged, gotoTable(TableRoute))
+	add(TableConntrackState, 290, "", match("ct_state", "+rel+trk"), judged, gotoTable(TableRoute))
+	add(TableIngressPeer, 300, "", []ovs.Match{flow.IsMasked(regSource, sourceJudged, sourceJudged)}, gotoTable(TableOutput))
 	self := flow.IsMasked(regSource, sourceSelf, sourceSelf)
 	add(TableIngressPeer, 285, "", []ovs.Match{self}, gotoTable(TableCommit))
 	// A subject no rule selects is decided by isolation alone; to look at the

@@ -33,10 +33,13 @@ func (p *Pipeline) portFlows(pt *port) []*Flow {
 	fs = append(fs, newFlow(TableClassifier, 10, NewCookie(KindSpoof, uint64(n)), "", n, nil, ovs.Drop()))
 
 	for _, a := range pt.Addrs {
-		add(TableConntrackState, 250, flow.IPProtocol(a), n, match("ct_state", "+new+trk", flow.DstField(a), a.String()),
+		add(TableConntrackState, 297, flow.IPProtocol(a), n, match(flow.DstField(a), a.String()),
 			flow.Set(regSource, sourcePod|sourceSelf), gotoTable(TableRoute))
 	}
 	add(TableConntrackState, 200, "", n, match("ct_state", "+new+trk"), p.enter(pt, Egress)...)
+	for _, proto := range p.node.judgedAlways() {
+		add(TableConntrackState, 295, proto, n, match("ct_state", "+est-rpl+trk"), p.enter(pt, Egress)...)
+	}
 	for _, a := range pt.Addrs {
 		actions := []ovs.Action{
 			flow.SetText(p.node.GatewayMAC.String(), "eth_src"), flow.SetText(mac, "eth_dst"), flow.Set(regOutput, n),

@@ -6,7 +6,7 @@ import "github.com/sluice-cni/sluice/flows/internal/flow"
 // writes it; zero always means "nothing there".
 const (
 	// regSource tells where the packet came from; written by Classifier (kind)
-	// and ConntrackState (regSourceSelf).
+	// and ConntrackState (sourceSelf, sourceJudged).
 	regSource flow.Reg = 0
 	// regOutput is the OpenFlow port the packet leaves by; written by Route.
 	regOutput flow.Reg = 1
@@ -37,8 +37,10 @@ const (
 	sourceKindMask uint32 = 0xf
 	sourcePod      uint32 = 1
 	sourceGateway  uint32 = 2
-	// sourceSelf marks a pod's connection to its own address.
-	sourceSelf uint32 = 0x10
+	// sourceSelf marks a pod's connection to its own address, sourceJudged a packet
+	// of a connection that has had its verdict.
+	sourceSelf   uint32 = 0x10
+	sourceJudged uint32 = 0x20
 )
 
 // sideRegs are the registers of one direction.

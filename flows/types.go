@@ -144,6 +144,12 @@ type Node struct {
 	// Addrs are all addresses of the node: traffic from them through the gateway
 	// port always reaches the pods of this node (probes).
 	Addrs []netip.Addr
+	// UserspaceConntrack is true on the netdev and dummy datapaths. Their connection
+	// tracking knows no SCTP ports, so that one association would stand for all
+	// between two addresses, and can't remove an ICMPv6 entry. There every packet
+	// of these protocols from the side that began is judged, not only the first
+	// one. See docs/sctp.md.
+	UserspaceConntrack bool
 }
 
 // Delta is a change of what the pipeline has to enforce. Each list is applied

@@ -35,7 +35,7 @@ type Agent struct {
 	vswitchd *vswitchd
 	enforcer *enforce.Enforcer
 	node     *node
-	problems problems
+	cni      *cni.Server
 }
 
 // Run runs the agent until ctx is done. The bridge and its flows, the gateway
@@ -52,43 +52,59 @@ func Run(ctx context.Context, cfg *config.Config) error {
 	}
 	defer a.db.Close()
 
-	group, ctx := errgroup.WithContext(ctx)
 	bridge, err := openflow.Open(openflow.Config{Target: cfg.Bridge, RunDir: cfg.OVSRunDir})
 	if err != nil {
 		return err
 	}
-	a.node = newNode(a, datapathType(ctx, a.db, cfg.Datapath, cfg.Bridge))
+	if a.node, err = newNode(a, datapathType(ctx, a.db, cfg.Datapath, cfg.Bridge)); err != nil {
+		return err
+	}
 	a.enforcer = enforce.New(enforce.Config{
-		Node:        cfg.NodeName,
-		Bridge:      bridge,
-		Connections: a.vswitchd,
-		OnProblem:   func(err error) { a.problems.log(ctx, err) },
+		Node: cfg.NodeName, Bridge: bridge, Connections: a.vswitchd,
+		OnProblem: func(err error) { klog.FromContext(ctx).Info("Input that can't be used", "problem", err.Error()) },
 	})
-	// The socket comes first: what calls it before all is ready is told so.
-	server, err := cni.Listen(ctx, cfg.Socket)
+	a.cni = cni.NewServer(cni.Options{
+		Ports: a.db, Enforcer: enforcerPorts{a}, Pool: a.node.pool, Bridge: cfg.Bridge, Network: cfg.Network,
+		MTU: cfg.MTU, ChecksumInSoftware: a.node.userspace(),
+	})
+	return a.run(ctx)
+}
+
+// run starts the parts in the order in which they need each other, and ends
+// when one fails or ctx is done.
+func (a *Agent) run(ctx context.Context) error {
+	// The socket is there before what happened without an agent is made up for:
+	// a plugin that finds none leaves the rest of its work to Reconcile.
+	socket, err := cni.Listen(ctx, a.cfg.Socket)
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	a.serveAPI(mux)
-	group.Go(func() error { return serve(ctx, server, mux) })
-	if cfg.HealthAddress != "" {
-		health, err := net.Listen("tcp", cfg.HealthAddress)
+	listeners := []served{{socket, a.socketMux()}}
+	if a.cfg.HealthAddress != "" {
+		health, err := net.Listen("tcp", a.cfg.HealthAddress)
 		if err != nil {
-			return errors.Join(fmt.Errorf("listen on healthAddress %s: %w", cfg.HealthAddress, err), server.Close())
+			return errors.Join(fmt.Errorf("listen on healthAddress %s: %w", a.cfg.HealthAddress, err), socket.Close())
 		}
-		group.Go(func() error { return serve(ctx, health, a.healthMux()) })
+		listeners = append(listeners, served{health, a.healthMux()})
 	}
+	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.enforcer.Run(ctx) })
-	// Ports of before are known before the cluster is: the first flows that are
-	// written must not cut them off.
-	if err := a.loadPorts(ctx); err != nil {
-		return errors.Join(err, server.Close())
+	for _, l := range listeners {
+		group.Go(func() error { return serve(ctx, l) })
 	}
-	group.Go(func() error { return a.source.Run(ctx, a.hear) })
-	group.Go(func() error { return a.vswitchd.watch(ctx, a.restarted) })
-	group.Go(func() error { return a.node.run(ctx) })
-	klog.FromContext(ctx).Info("Agent started", "node", cfg.NodeName, "bridge", cfg.Bridge, "socket", cfg.Socket)
+	group.Go(func() error {
+		// Ports of before are known before the cluster is: the first flows that are
+		// written must not cut them off.
+		if err := a.loadPorts(ctx); err != nil {
+			return err
+		}
+		group.Go(func() error { return a.source.Run(ctx, a.hear) })
+		group.Go(func() error { return a.vswitchd.watch(ctx, a.restarted) })
+		group.Go(func() error { return a.node.run(ctx) })
+		group.Go(func() error { return a.reconcile(ctx) })
+		return nil
+	})
+	klog.FromContext(ctx).Info("Agent started", "node", a.cfg.NodeName, "bridge", a.cfg.Bridge, "socket", a.cfg.Socket)
 	return group.Wait()
 }
 
@@ -128,26 +144,33 @@ func (a *Agent) restarted(ctx context.Context) {
 	}
 }
 
-// serveAPI mounts what is served on the agent's socket.
-func (a *Agent) serveAPI(mux *http.ServeMux) {
-	server := cni.NewServer(cni.Options{
-		Ports: a.db, Enforcer: enforcerPorts{a}, IPAM: a.node, Bridge: a.cfg.Bridge, Network: a.cfg.Network,
-		MTU: a.cfg.MTU, ChecksumInSoftware: a.node.datapath != vsdb.DatapathSystem,
-	})
-	server.Register(mux)
-	observe.New(observe.Config{Enforcer: a.enforcer, Vswitchd: a.vswitchd.client, Bridge: a.cfg.Bridge, Node: a.cfg.NodeName}).Register(mux)
+// socketMux is what is served on the agent's socket: the CNI commands, and the
+// questions of the CLI.
+func (a *Agent) socketMux() http.Handler {
+	mux := http.NewServeMux()
+	a.cni.Register(mux)
+	observe.New(observe.Config{
+		Enforcer: a.enforcer, Vswitchd: a.vswitchd.client, Bridge: a.cfg.Bridge, Node: a.cfg.NodeName,
+	}).Register(mux)
+	return mux
+}
+
+// served is a listener with what answers on it.
+type served struct {
+	net.Listener
+	http.Handler
 }
 
 // serve serves HTTP until ctx is done and then lets requests under way end.
-func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+func serve(ctx context.Context, l served) error {
 	s := &http.Server{
-		Handler:           h,
+		Handler:           l.Handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- s.Serve(l) }()
+	go func() { failed <- s.Serve(l.Listener) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)

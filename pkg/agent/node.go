@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/ovs/vsdb"
 	"github.com/sluice-cni/sluice/pkg/cluster"
+	"github.com/sluice-cni/sluice/pkg/cni"
 	"github.com/sluice-cni/sluice/pkg/ipam"
 	"github.com/sluice-cni/sluice/pkg/route"
 )
@@ -27,17 +27,27 @@ const setupTime = 30 * time.Second
 type node struct {
 	a        *Agent
 	datapath string
+	pool     *ipam.Pool
 	wake     chan struct{} // has one place
 
 	mu     sync.Mutex
 	object *cluster.Node // the Node object as last heard
-	pool   *ipam.Pool    // nil until the pod ranges are known
 	failed error         // why the node is not set up
 }
 
-func newNode(a *Agent, datapath string) *node {
-	return &node{a: a, datapath: datapath, wake: make(chan struct{}, 1), failed: errors.New("the node's pod ranges are not known yet")}
+func newNode(a *Agent, datapath string) (*node, error) {
+	pool, err := ipam.New(nil) // the ranges come with setup
+	if err != nil {
+		return nil, err
+	}
+	return &node{
+		a: a, datapath: datapath, pool: pool, wake: make(chan struct{}, 1),
+		failed: errors.New("the node's pod ranges are not known yet"),
+	}, nil
 }
+
+// userspace reports whether the bridge's datapath is in ovs-vswitchd.
+func (n *node) userspace() bool { return n.datapath != vsdb.DatapathSystem }
 
 // set hears of the Node object.
 func (n *node) set(object *cluster.Node) {
@@ -105,7 +115,7 @@ func (n *node) setup(ctx context.Context) error {
 	if _, err := (route.Gateway{Name: cfg.Gateway, Addrs: prefixes, MTU: cfg.MTU}).Ensure(ctx); err != nil {
 		return err
 	}
-	if err := n.setPool(ctx, cidrs); err != nil {
+	if err := n.pool.SetCIDRs(cidrs); err != nil {
 		return err
 	}
 	addrs, err := route.NodeAddrs()
@@ -114,6 +124,7 @@ func (n *node) setup(ctx context.Context) error {
 	}
 	n.a.enforcer.SetNode(flows.Node{
 		GatewayOFPort: state.GatewayOFPort, GatewayMAC: state.GatewayMAC, Gateways: gateways, PodCIDRs: cidrs, Addrs: addrs,
+		UserspaceConntrack: n.userspace(),
 	})
 	return nil
 }
@@ -136,62 +147,11 @@ func (n *node) cidrs() ([]netip.Prefix, error) {
 	return object.PodCIDRs, nil
 }
 
-// setPool makes or changes the pool of addresses, which is counted out by the
-// ports in the database.
-func (n *node) setPool(ctx context.Context, cidrs []netip.Prefix) error {
-	n.mu.Lock()
-	pool := n.pool
-	n.mu.Unlock()
-	if pool != nil {
-		return pool.SetCIDRs(cidrs)
-	}
-	pool, err := ipam.New(cidrs)
-	if err != nil {
-		return err
-	}
-	ports, err := n.a.db.Ports(ctx)
-	if err != nil {
-		return err
-	}
-	pool.Load(ports)
-	n.mu.Lock()
-	n.pool = pool
-	n.mu.Unlock()
-	return nil
-}
-
 // ready returns why pods can't be attached to this node now, nil if they can.
 func (n *node) ready() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.failed
-}
-
-func (n *node) addresses() (*ipam.Pool, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.pool == nil {
-		return nil, n.failed
-	}
-	return n.pool, nil
-}
-
-// Pick implements cni.IPAM.
-func (n *node) Pick(a *vsdb.Attachment) error {
-	pool, err := n.addresses()
-	if err != nil {
-		return err
-	}
-	return pool.Pick(a)
-}
-
-// Gateways implements cni.IPAM.
-func (n *node) Gateways() []netip.Addr {
-	pool, err := n.addresses()
-	if err != nil {
-		return nil
-	}
-	return pool.Gateways()
 }
 
 // gatewaysOf returns the first usable address of each range, and the same with
@@ -200,7 +160,7 @@ func gatewaysOf(cidrs []netip.Prefix) ([]netip.Addr, []netip.Prefix) {
 	var addrs []netip.Addr
 	var prefixes []netip.Prefix
 	for _, c := range cidrs {
-		a := c.Masked().Addr().Next()
+		a := ipam.Gateway(c)
 		addrs = append(addrs, a)
 		prefixes = append(prefixes, netip.PrefixFrom(a, c.Bits()))
 	}
@@ -209,10 +169,4 @@ func gatewaysOf(cidrs []netip.Prefix) ([]netip.Addr, []netip.Prefix) {
 
 // gatewayMAC is the gateway's Ethernet address: it follows from its first
 // address, so that no restart changes it under the pods' neighbour caches.
-func gatewayMAC(gateways []netip.Addr) net.HardwareAddr {
-	i := slices.IndexFunc(gateways, netip.Addr.Is4)
-	if i < 0 {
-		i = 0
-	}
-	return ipam.MAC(gateways[i])
-}
+func gatewayMAC(gateways []netip.Addr) net.HardwareAddr { return cni.MAC(gateways[0]) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -31,9 +32,6 @@ func (a *Agent) loadPorts(ctx context.Context) error {
 			return
 		}
 		if e.Kind == vsdb.PortRemoved || e.Kind == vsdb.PortLost {
-			if pool, err := a.node.addresses(); err == nil && e.Kind == vsdb.PortRemoved {
-				pool.Free(e.Port)
-			}
 			a.enforcer.TellPortGone(e.Port.Name)
 			return
 		}
@@ -85,9 +83,23 @@ func (a *Agent) ready(ctx context.Context) error {
 	return nil
 }
 
-// problems logs what could not be used.
-type problems struct{}
+// reconcileInterval is how often attachments that the runtime forgot, or lost
+// without an agent, are looked for.
+const reconcileInterval = 10 * time.Minute
 
-func (problems) log(ctx context.Context, err error) {
-	klog.FromContext(ctx).Info("Input that can't be used", "problem", err.Error())
+// reconcile detaches what is dead: at once for what happened while no agent ran,
+// and again from time to time.
+func (a *Agent) reconcile(ctx context.Context) error {
+	tick := time.NewTicker(reconcileInterval)
+	defer tick.Stop()
+	for {
+		if err := a.cni.Reconcile(ctx); err != nil && ctx.Err() == nil {
+			klog.FromContext(ctx).Error(err, "Could not detach what is dead, trying again later")
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }

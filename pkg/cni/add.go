@@ -163,7 +163,7 @@ func (s *Server) addPort(ctx context.Context, p pod) (vsdb.Port, error) {
 				return err
 			}
 			a.Addrs = addrs.Addrs()
-			a.MAC = podMAC(a.Addrs[0])
+			a.MAC = MAC(a.Addrs[0])
 			return s.create(p, *a)
 		},
 	})
@@ -183,10 +183,10 @@ func (s *Server) create(p pod, a vsdb.Attachment) error {
 	return err
 }
 
-// podMAC derives a pod's Ethernet address, locally administered and unicast, from
+// MAC derives a pod's Ethernet address, locally administered and unicast, from
 // its first address, so that an address that is used again by another pod leaves
 // no neighbour with a wrong entry. An IPv4 address can be read in it.
-func podMAC(addr netip.Addr) net.HardwareAddr {
+func MAC(addr netip.Addr) net.HardwareAddr {
 	tail := addr.AsSlice()
 	if addr.Is6() {
 		sum := sha256.Sum256(tail)

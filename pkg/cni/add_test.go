@@ -276,8 +276,8 @@ func TestPodMACIsOfTheFirstAddress(t *testing.T) {
 		"10.244.1.5":    "0a:58:0a:f4:01:05",
 		"fd00:244:1::5": "0a:58:06:35:e2:0d",
 	} {
-		if got := podMAC(netip.MustParseAddr(addr)).String(); got != want {
-			t.Errorf("podMAC(%s) is %s, want %s", addr, got, want)
+		if got := MAC(netip.MustParseAddr(addr)).String(); got != want {
+			t.Errorf("MAC(%s) is %s, want %s", addr, got, want)
 		}
 	}
 }

@@ -76,6 +76,10 @@ const (
 	maxRetryDelay = 5 * time.Second
 )
 
+// writeTime bounds reading or writing the bridge. An ovs-vswitchd whose database
+// is away answers no OpenFlow; 100,000 flows take some seconds.
+const writeTime = time.Minute
+
 // Run is the loop. It returns nil when ctx is done; the bridge's flows stay.
 func (e *Enforcer) Run(ctx context.Context) error {
 	defer close(e.done)
@@ -163,6 +167,8 @@ func (e *Enforcer) absorb(rs []*request, waiting *[]*request) []*request {
 
 // turn brings the bridge to what is known now.
 func (e *Enforcer) turn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
 	// The bridge is read before anything is taken from the compiler: if that
 	// fails, all is still there for the next turn.
 	var actual []*flows.Flow

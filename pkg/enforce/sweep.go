@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -105,7 +106,10 @@ func (s *sweeper) zone(ctx context.Context, zone uint16) error {
 		return err
 	}
 	for _, t := range denied {
-		if err := s.connections.Flush(ctx, zone, t); err != nil {
+		switch err := s.connections.Flush(ctx, zone, t); {
+		case errors.Is(err, conntrack.ErrUnflushable):
+			continue // its packets are judged one by one (flows.Node.UserspaceConntrack)
+		case err != nil:
 			return err
 		}
 		s.cut.Add(1)

@@ -1,6 +1,7 @@
 package ipam
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -169,6 +170,9 @@ func (p *Pool) adopt(ports []vsdb.Port, before uint64) {
 func (p *Pool) Allocate(port string) (*Reservation, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(p.spans) == 0 {
+		return nil, errors.New("the node's podCIDRs are not known yet")
+	}
 	r := &Reservation{pool: p, port: port}
 	for _, s := range p.spans {
 		addr, ok := s.take(p.taken)

@@ -91,7 +91,7 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 		Vswitchd: func() (*unixctl.Client, error) { return b.sandbox.Vswitchd(), nil },
 	})
 	b.stopped.Go(func() { _ = b.Enforcer.Run(running) })
-	node := flows.Node{GatewayOFPort: state.GatewayOFPort, GatewayMAC: state.GatewayMAC, PodCIDRs: o.PodCIDRs, Addrs: o.Addrs}
+	node := flows.Node{GatewayOFPort: state.GatewayOFPort, GatewayMAC: state.GatewayMAC, PodCIDRs: o.PodCIDRs, Addrs: o.Addrs, UserspaceConntrack: true}
 	for _, c := range o.PodCIDRs {
 		gw := c.Masked().Addr().Next()
 		node.Gateways, node.Addrs = append(node.Gateways, gw), append(node.Addrs, gw)

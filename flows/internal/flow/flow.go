@@ -44,6 +44,11 @@ func Set(r Reg, v uint32) ovs.Action {
 	return Text("set_field:" + hex(v) + "->" + r.String())
 }
 
+// SetMasked writes the bits of v under mask into register r.
+func SetMasked(r Reg, v, mask uint32) ovs.Action {
+	return Text("set_field:" + hex(v) + "/" + hex(mask) + "->" + r.String())
+}
+
 // SetText writes a value given as text into a field.
 func SetText(value, field string) ovs.Action { return Text("set_field:" + value + "->" + field) }
 

@@ -208,3 +208,23 @@ func (c *Config) Prefixes() ([]netip.Prefix, error) {
 	}
 	return out, nil
 }
+
+// Override sets what was given on the command line over what a file says.
+func (c *Config) Override(given *pflag.FlagSet) error {
+	own := pflag.NewFlagSet("override", pflag.ContinueOnError)
+	c.AddFlags(own)
+	var errs []error
+	given.Visit(func(f *pflag.Flag) {
+		if own.Lookup(f.Name) == nil {
+			return // --config itself
+		}
+		value := f.Value.String()
+		if s, ok := f.Value.(pflag.SliceValue); ok {
+			value = strings.Join(s.GetSlice(), ",")
+		}
+		if err := own.Set(f.Name, value); err != nil {
+			errs = append(errs, fmt.Errorf("--%s: %w", f.Name, err))
+		}
+	})
+	return errors.Join(errs...)
+}
