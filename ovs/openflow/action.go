@@ -35,13 +35,22 @@ func actionText(a ovs.Action) (string, error) {
 // appendActions appends the canonical text of a list of actions, "drop" if it
 // is empty. An action that can't be marshalled stands as its Go syntax.
 func appendActions(b []byte, actions []ovs.Action) []byte {
+	b, _ = appendCheckedActions(b, actions)
+	return b
+}
+
+// appendCheckedActions is appendActions that says which action can't be
+// marshalled.
+func appendCheckedActions(b []byte, actions []ovs.Action) ([]byte, error) {
 	start := len(b)
 	conjunctions := 0
 	count := 0
+	var failed error
 	for _, a := range actions {
 		text, err := actionText(a)
 		if err != nil {
 			text = a.GoString()
+			failed = fmt.Errorf("action %#v: %w", a, err)
 		}
 		for text != "" {
 			var tok string
@@ -59,16 +68,16 @@ func appendActions(b []byte, actions []ovs.Action) []byte {
 		}
 	}
 	if count == 0 {
-		return append(b, "drop"...)
+		return append(b, "drop"...), failed
 	}
 	// Conjunctions are a set: their order means nothing.
 	if conjunctions == count && count > 1 {
 		list := splitList(string(b[start:]))
 		slices.SortFunc(list, compareConjunctions)
 		list = slices.Compact(list)
-		return append(b[:start], strings.Join(list, ",")...)
+		return append(b[:start], strings.Join(list, ",")...), failed
 	}
-	return b
+	return b, failed
 }
 
 // compareConjunctions orders by id, then by the rest.

@@ -26,6 +26,11 @@ func appendKey(b []byte, f *ovs.Flow, m *match) []byte {
 }
 
 func appendText(b []byte, f *ovs.Flow, m *match) []byte {
+	return appendActions(appendHead(b, f, m), f.Actions)
+}
+
+// appendHead appends a flow's text up to its actions.
+func appendHead(b []byte, f *ovs.Flow, m *match) []byte {
 	b = strconv.AppendUint(append(b, "cookie=0x"...), f.Cookie, 16)
 	b = append(b, ',')
 	if m.idle != 0 {
@@ -36,6 +41,5 @@ func appendText(b []byte, f *ovs.Flow, m *match) []byte {
 		b = append(append(b, a...), ',')
 	}
 	b = appendKey(b, f, m)
-	b = append(b, ",actions="...)
-	return appendActions(b, f.Actions)
+	return append(b, ",actions="...)
 }

@@ -229,13 +229,12 @@ func validateBuckets(buckets []Bucket) error {
 			return fmt.Errorf("bucket %d: field bucket_id stands twice", k.ID)
 		}
 		seen[k.ID] = true
-		for _, a := range k.Actions {
-			if _, err := actionText(a); err != nil {
-				return fmt.Errorf("bucket %d: action %#v: %w", k.ID, a, err)
-			}
+		text, err := appendCheckedActions(nil, k.Actions)
+		if err != nil {
+			return fmt.Errorf("bucket %d: %w", k.ID, err)
 		}
 		const header = 32 // a bucket with its weight, port and group properties
-		size += header + sizeBound(k.Actions)
+		size += header + sizeBound(text)
 	}
 	if size > maxActionBytes {
 		return fmt.Errorf("buckets take up to %d bytes, of which a message holds %d", size, maxActionBytes)

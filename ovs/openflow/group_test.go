@@ -2,6 +2,7 @@ package openflow
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -144,6 +145,20 @@ func TestRefusedGroupIsNamed(t *testing.T) {
 		t.Errorf("bucket of a missing group: %v", err)
 	}
 	sameGroups(t, b)
+}
+
+func TestGroupOfManyBucketsIsTaken(t *testing.T) {
+	b, _ := testBridge(t)
+	g := &Group{ID: 1, Type: Select}
+	for i := range 250 {
+		g.Buckets = append(g.Buckets, Bucket{ID: uint32(i), Weight: 1, Actions: []ovs.Action{
+			RawAction(fmt.Sprintf("set_field:%d->reg1", i)), RawAction("resubmit(,4)"),
+		}})
+	}
+	if err := b.Commit(testContext(t), &Transaction{SetGroups: []*Group{g}}); err != nil {
+		t.Fatal(err)
+	}
+	sameGroups(t, b, g)
 }
 
 func TestBadGroupTextIsRefused(t *testing.T) {

@@ -3,8 +3,6 @@ package openflow
 import (
 	"fmt"
 	"strings"
-
-	"github.com/digitalocean/go-openvswitch/ovs"
 )
 
 // maxActionBytes bounds the encoded actions of one flow, and of one group. An
@@ -17,43 +15,41 @@ import (
 // then missing from every dump.
 const maxActionBytes = 64000
 
-// checkSize refuses actions that may be too large.
-func checkSize(actions []ovs.Action) error {
-	if n := sizeBound(actions); n > maxActionBytes {
+// checkSize refuses a list of actions that may be too large.
+func checkSize(text []byte) error {
+	// No list of this length comes near, whatever is in it.
+	if (fixedSize+1)*(len(text)+1) <= maxActionBytes {
+		return nil
+	}
+	if n := sizeBound(text); n > maxActionBytes {
 		return fmt.Errorf("actions take up to %d bytes, of which a message holds %d", n, maxActionBytes)
 	}
 	return nil
 }
 
-// sizeBound returns an upper bound of what actions take encoded: exact for
-// conjunctions, of which a flow may have thousands, and generous for others.
-func sizeBound(actions []ovs.Action) int {
+// fixedSize bounds an action of fixed size: the largest is a set_field of 128
+// bits with a mask, in its extended header.
+const fixedSize = 64
+
+// sizeBound returns an upper bound of what a list of actions takes encoded. It
+// is exact for many conjunctions, of which a flow may have thousands, and
+// generous for all else.
+func sizeBound(text []byte) int {
 	n := 0
-	for _, a := range actions {
-		text, err := actionText(a)
-		if err != nil {
-			continue
-		}
-		for text != "" {
-			var tok string
-			tok, text = nextToken(text, false)
-			n += actionSize(tok)
-		}
+	for s := string(text); s != ""; {
+		var tok string
+		tok, s = nextToken(s, false)
+		n += actionSize(tok)
 	}
 	return n
 }
 
 func actionSize(s string) int {
-	const (
-		conjunction = 16
-		// The largest action of fixed size: a set_field of 128 bits with a mask, in
-		// its extended header.
-		fixed = 64
-	)
+	const conjunction = 16
 	if strings.HasPrefix(s, "conjunction(") {
 		return conjunction
 	}
 	// A nested list has an action for each comma; notes and user data are shorter
 	// encoded than written.
-	return fixed*(1+strings.Count(s, ",")) + len(s)
+	return fixedSize*(1+strings.Count(s, ",")) + len(s)
 }

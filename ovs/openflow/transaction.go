@@ -176,11 +176,11 @@ func appendWire(b []byte, f *ovs.Flow, deletes bool) ([]byte, error) {
 	if deletes {
 		return appendKey(b, f, m), nil
 	}
-	for _, a := range f.Actions {
-		if _, err := actionText(a); err != nil {
-			return b, fmt.Errorf("action %#v: %w", a, err)
-		}
+	b = appendHead(b, f, m)
+	actions := len(b)
+	b, err := appendCheckedActions(b, f.Actions)
+	if err == nil {
+		err = checkSize(b[actions:])
 	}
-	b = appendText(b, f, m)
-	return b, checkSize(f.Actions)
+	return b, err
 }
