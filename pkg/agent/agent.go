@@ -60,7 +60,7 @@ func Run(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	a.enforcer = enforce.New(enforce.Config{
-		Node: cfg.NodeName, Bridge: bridge, Connections: a.vswitchd,
+		Node: cfg.NodeName, Bridge: bridge, Connections: a.vswitchd, PortAddresses: cfg.Manifests != "",
 		OnProblem: func(err error) { klog.FromContext(ctx).Info("Input that can't be used", "problem", err.Error()) },
 	})
 	a.cni = cni.NewServer(cni.Options{

@@ -20,6 +20,9 @@ import (
 type Config struct {
 	// Node is the name of this node.
 	Node string
+	// PortAddresses says that no kubelet reports addresses: pods have those of their
+	// ports.
+	PortAddresses bool
 	// Bridge is where flows go.
 	Bridge *openflow.Bridge
 	// Connections gives access to the datapath's connection tracking; nil leaves
@@ -60,6 +63,9 @@ func New(cfg Config) *Enforcer {
 		cfg: cfg, done: make(chan struct{}),
 		compiler: policy.New(cfg.Node), pipeline: flows.New(), ports: map[string]policy.LocalPort{},
 		problems: map[cluster.Key][]policy.Problem{}, rejected: map[string]rejection{},
+	}
+	if cfg.PortAddresses {
+		e.compiler.UsePortAddresses()
 	}
 	e.inbox.wake = make(chan struct{}, 1)
 	e.sweep.init(cfg.Connections, e)

@@ -58,6 +58,9 @@ func New(cidrs []netip.Prefix, reserved ...netip.Addr) (*Pool, error) {
 	for _, addr := range reserved {
 		p.reserved[addr.Unmap()] = struct{}{}
 	}
+	if len(cidrs) == 0 {
+		return p, nil
+	}
 	if err := p.SetCIDRs(cidrs); err != nil {
 		return nil, err
 	}

@@ -13,8 +13,9 @@ import (
 // Compiler turns what is known of the cluster and of this node's ports into
 // what the pipeline has to enforce. It's owned by one goroutine.
 type Compiler struct {
-	node   string
-	synced bool
+	node      string
+	portsTell bool
+	synced    bool
 
 	pods     map[cluster.Key]*cluster.Pod
 	policies map[cluster.Key]*policyState
@@ -69,6 +70,11 @@ func New(node string) *Compiler {
 	}
 	return c
 }
+
+// UsePortAddresses makes the addresses of a port its pod's also where the cluster
+// tells none: for clusters of manifests, in which no kubelet reports them. It is
+// called before all else.
+func (c *Compiler) UsePortAddresses() { c.portsTell = true }
 
 // Update takes note of changes of the cluster. The compiler keeps the objects of
 // the events, which must not change any more. Nodes and problems are not its

@@ -92,7 +92,7 @@ func (c *Compiler) refresh(key cluster.Key) {
 			bound = true
 			// A pod that has no address yet, as far as the cluster knows, is not a
 			// peer: here no sooner than on any other node.
-			if len(pod.IPs) > 0 {
+			if len(pod.IPs) > 0 || c.portsTell {
 				addrs = append(addrs, p.Addrs...)
 			}
 		}

@@ -39,6 +39,9 @@ type Options struct {
 	PodCIDRs []netip.Prefix
 	// Addrs are the node's own addresses; the gateways' are added.
 	Addrs []netip.Addr
+	// PortAddresses says that pods have the addresses of their ports, whatever the
+	// cluster tells.
+	PortAddresses bool
 	// OnProblem hears of input that can't be used. It may be nil.
 	OnProblem func(error)
 }
@@ -85,7 +88,7 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 	if err != nil {
 		return b, err
 	}
-	b.Enforcer = enforce.New(enforce.Config{Node: o.Node, Bridge: of, OnProblem: o.OnProblem})
+	b.Enforcer = enforce.New(enforce.Config{Node: o.Node, Bridge: of, PortAddresses: o.PortAddresses, OnProblem: o.OnProblem})
 	b.Observer = observe.New(observe.Config{
 		Enforcer: b.Enforcer, Bridge: bridgeName, Node: o.Node,
 		Vswitchd: func() (*unixctl.Client, error) { return b.sandbox.Vswitchd(), nil },

@@ -3,6 +3,7 @@ package simulate
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -47,11 +48,16 @@ func ParseService(text string) (Service, error) {
 	return Service{Protocol: protocol, Port: uint16(n)}, nil
 }
 
-func compareServices(a, b Service) int {
-	return cmp.Or(cmp.Compare(rankOf(a), rankOf(b)), cmp.Compare(a.Port, b.Port))
+// protocols are in the order in which tables show them.
+var protocols = []string{"tcp", "udp", "sctp", "icmp"}
+
+func protocolRank(protocol string) (int, bool) {
+	i := slices.Index(protocols, protocol)
+	return i, i >= 0
 }
 
-// rankOf puts TCP, which most services are, first.
-func rankOf(s Service) int {
-	return strings.Index("tcp udp sctp icmp", s.Protocol)
+func compareServices(a, b Service) int {
+	rankA, _ := protocolRank(a.Protocol)
+	rankB, _ := protocolRank(b.Protocol)
+	return cmp.Or(cmp.Compare(rankA, rankB), cmp.Compare(a.Port, b.Port))
 }
