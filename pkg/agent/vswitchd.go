@@ -18,16 +18,13 @@ import (
 // control socket has another name and its bridges have no flows.
 type vswitchd struct {
 	runDir   string
-	datapath atomic.Pointer[string] // its name in dpctl
+	datapath atomic.Pointer[string] // its type
 }
 
 func newVswitchd(runDir string) *vswitchd { return &vswitchd{runDir: runDir} }
 
 // setDatapath says which datapath the bridge is on.
-func (v *vswitchd) setDatapath(datapathType string) {
-	name := datapathType + "@ovs-" + datapathType
-	v.datapath.Store(&name)
-}
+func (v *vswitchd) setDatapath(datapathType string) { v.datapath.Store(&datapathType) }
 
 // client returns the control socket of the ovs-vswitchd that runs now.
 func (v *vswitchd) client() (*unixctl.Client, error) {
@@ -57,12 +54,12 @@ func (v *vswitchd) Flush(ctx context.Context, zone uint16, t conntrack.Tuple) er
 }
 
 func (v *vswitchd) tracked() (*unixctl.Client, string, error) {
-	name := v.datapath.Load()
-	if name == nil {
+	datapath := v.datapath.Load()
+	if datapath == nil {
 		return nil, "", nil // there is no bridge yet, and so no connection
 	}
 	c, err := v.client()
-	return c, *name, err
+	return c, *datapath, err
 }
 
 // lookInterval is how often an ovs-vswitchd that has gone is looked for.

@@ -10,31 +10,12 @@ import (
 
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/ovs/conntrack"
-	"github.com/sluice-cni/sluice/ovs/unixctl"
 )
 
 // Connections lists and removes entries of connection tracking.
 type Connections interface {
 	Dump(ctx context.Context, zone uint16) ([]conntrack.Entry, error)
 	Flush(ctx context.Context, zone uint16, t conntrack.Tuple) error
-}
-
-// DatapathConnections are the connections of one datapath of a running
-// ovs-vswitchd.
-type DatapathConnections struct {
-	Vswitchd *unixctl.Client
-	// Datapath is the datapath's name in ovs-appctl dpctl, "system@ovs-system".
-	Datapath string
-}
-
-// Dump implements Connections.
-func (c DatapathConnections) Dump(ctx context.Context, zone uint16) ([]conntrack.Entry, error) {
-	return conntrack.Dump(ctx, c.Vswitchd, c.Datapath, zone)
-}
-
-// Flush implements Connections.
-func (c DatapathConnections) Flush(ctx context.Context, zone uint16, t conntrack.Tuple) error {
-	return conntrack.Flush(ctx, c.Vswitchd, c.Datapath, zone, t)
 }
 
 // settleTime is how long after a change a packet may still be handled by a
