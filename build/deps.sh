@@ -4,13 +4,15 @@
 #   build    Go itself
 #   demo     Open vSwitch and the tools for network namespaces
 #   test     as demo, and what the tests need besides the Kubernetes binaries
+#   lint     shellcheck
 #   kernel   an emulator and a kernel with the openvswitch module to run in it
 #
 # Says nothing and takes no time when all is there. No service is started: the
 # tests and the demo run daemons of their own in temp folders.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-. build/env.sh
+cd "$(dirname "${BASH_SOURCE[0]}")"
+. ./env.sh
+cd ..
 
 # What is to be removed at the end, however it comes.
 temps=()
@@ -38,7 +40,7 @@ root() {
 	fi
 }
 
-apt_get() { root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"; }
+apt_get() { root env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get -qq -o Dpkg::Use-Pty=0 "$@"; }
 
 # no_services makes maintainer scripts start no daemon for as long as this script
 # runs. Where a policy is there already, it is the machine's own and stays.
@@ -130,13 +132,14 @@ kernel() {
 	mv "$temp" "$dir"
 }
 
-[ $# -gt 0 ] || die "usage: deps.sh build|demo|test|kernel..."
+[ $# -gt 0 ] || die "usage: deps.sh build|demo|test|lint|kernel..."
 for purpose; do
 	case $purpose in
 	build) ;;
 	demo) packages ca-certificates openvswitch-switch iproute2 ;;
 	# gcc is for the race detector.
 	test) packages ca-certificates openvswitch-switch iproute2 conntrack etcd-server gcc libc6-dev ;;
+	lint) packages shellcheck ;;
 	kernel)
 		packages qemu-system-x86 kmod
 		kernel

@@ -1,0 +1,87 @@
+# Sluice. `make` alone says what there is.
+#
+# Everything works from a fresh Debian 12 machine: each target first installs what
+# it lacks (build/deps.sh) and keeps what takes long to build in SLUICE_CACHE.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+export SLUICE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice
+# A Go that deps.sh had to fetch, and the folders of daemons.
+export PATH := $(SLUICE_CACHE)/go/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+# Pods are network namespaces: the demo and many tests need root.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env)
+AS_ROOT := $(if $(SUDO),-exec '$(SUDO)')
+
+COMMIT := $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)
+VERSION := $(or $(shell git describe --tags --match 'v*' --dirty 2>/dev/null),v0.0.0-g$(shell printf %.12s $(COMMIT)))
+# The commit's time and not now: the same commit gives the same binaries.
+DATE := $(or $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null),1970-01-01T00:00:00Z)
+INFO := k8s.io/component-base/version
+LDFLAGS := -s -w -X $(INFO).gitVersion=$(VERSION) -X $(INFO).gitCommit=$(COMMIT) -X $(INFO).buildDate=$(DATE)
+
+# Packages to test, and flags for go test. A cached result says nothing about the
+# daemons the tests run, which are no part of it: hence -count=1. For a quick look
+# while working, `make check TESTFLAGS=` uses the cache.
+PKGS ?= ./...
+TESTFLAGS ?= -count=1
+# Packages to test under the kernel's datapath, and how long each may take there.
+# Their tests find SLUICE_KERNEL set, and the binaries in SLUICE_BIN: nothing can
+# be compiled in an emulated machine in useful time.
+KERNEL_PKGS ?= $(wildcard ./test/kernel ./test/e2e)
+KERNEL_TIMEOUT ?= 5m
+BENCH ?= .
+
+.PHONY: help
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: deps-demo build ## a three-tier application on real Open vSwitch, its policies, a packet explained
+	go build -o bin/demo ./test/demo
+	$(SUDO) bin/demo
+
+.PHONY: test
+test: deps-test kubernetes lint check test-kernel ## everything: lint, all tests with the race detector, the kernel's datapath
+
+.PHONY: check
+check: deps-test kubernetes ## all tests with the race detector, on this machine's own kernel
+	go test -race $(TESTFLAGS) $(AS_ROOT) $(PKGS)
+
+.PHONY: test-kernel
+test-kernel: deps-kernel kubernetes build ## the end-to-end suite with the kernel's datapath, in an emulated machine
+	CGO_ENABLED=0 go build -o bin/kernel ./test/kernel
+	SLUICE_BIN=$(CURDIR)/bin go test $(TESTFLAGS) -p 1 -v -exec '$(CURDIR)/bin/kernel -timeout $(KERNEL_TIMEOUT)' $(KERNEL_PKGS)
+
+.PHONY: build
+build: deps-build ## the binaries, in bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	@[ ! -e bin/sluice ] || ln -sf sluice bin/kubectl-sluice
+
+.PHONY: lint
+lint: deps-lint ## gofmt, go vet, staticcheck, shellcheck
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+		[ -z "$$unformatted" ] || { printf 'not formatted with gofmt:\n%s\n' "$$unformatted"; exit 1; }
+	go vet ./...
+	go tool -modfile=build/tools/go.mod staticcheck ./...
+	shellcheck .ci/run $$(git ls-files '*.sh')
+
+.PHONY: bench
+bench: deps-test ## benchmarks; BENCH=regexp and PKGS=./test/bench choose
+	go test -run '^$$' -bench '$(BENCH)' -benchmem $(AS_ROOT) $(PKGS)
+
+.PHONY: kubernetes
+kubernetes: deps-build ## the Kubernetes binaries that tests need (minutes the first time)
+	@build/kubernetes/build.sh >/dev/null
+
+.PHONY: clean
+clean: ## remove bin/; the cache in SLUICE_CACHE stays
+	rm -rf bin
+
+# deps-PURPOSE installs what the machine lacks for a purpose of build/deps.sh.
+deps-%:
+	@build/deps.sh build $*
