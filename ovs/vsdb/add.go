@@ -97,7 +97,7 @@ func (db *DB) insertPort(ctx context.Context, spec PortSpec) error {
 			}
 			return err
 		}
-		if row := (portRow{Name: spec.Name}); s.get(&row) {
+		if row := (portRow{Name: spec.Name}); get(s, portTable, &row) {
 			if tried && portOf(row, nil).Attachment.Equal(spec.Attachment) {
 				return nil
 			}
@@ -136,7 +136,7 @@ func (s *session) insertion(spec PortSpec) (ops []ovsdb.Operation, guards []func
 	guard(require(bridgeTable, spec.Bridge), func() error { return fmt.Errorf("bridge %s does not exist", spec.Bridge) })
 	guard(requireNone(portTable, spec.Name), func() error {
 		row := portRow{Name: spec.Name}
-		s.get(&row)
+		get(s, portTable, &row)
 		return &PortExistsError{Name: spec.Name, Ours: ours(row.ExternalIDs)}
 	})
 	for _, addr := range spec.Addrs {
@@ -162,7 +162,7 @@ func (db *DB) waitOFPort(ctx context.Context, name string) (ofport uint32, err e
 	started := time.Now()
 	err = db.await(ctx, func(s *session) (bool, error) {
 		row := interfaceRow{Name: name}
-		if !s.get(&row) {
+		if !get(s, interfaceTable, &row) {
 			return false, errors.New("the port was removed before it had an OpenFlow port number")
 		}
 		ofport, err = row.number()

@@ -208,7 +208,7 @@ func (db *DB) Bridge(ctx context.Context, name string) (BridgeState, error) {
 
 func (s *session) bridgeState(name string) (BridgeState, error) {
 	row := bridgeRow{Name: name}
-	if !s.get(&row) {
+	if !get(s, bridgeTable, &row) {
 		return BridgeState{}, fmt.Errorf("bridge %s does not exist", name)
 	}
 	state := BridgeState{UUID: row.UUID, Name: name, DatapathType: datapathType(row.DatapathType)}
@@ -217,12 +217,12 @@ func (s *session) bridgeState(name string) (BridgeState, error) {
 	}
 	for _, uuid := range row.Ports {
 		port := portRow{UUID: uuid}
-		if !s.get(&port) || port.ExternalIDs[IDGateway] != name {
+		if !get(s, portTable, &port) || port.ExternalIDs[IDGateway] != name {
 			continue
 		}
 		state.Gateway = port.Name
 		iface := interfaceRow{Name: port.Name}
-		if !s.get(&iface) {
+		if !get(s, interfaceTable, &iface) {
 			continue
 		}
 		number, err := iface.number()

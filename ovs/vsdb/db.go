@@ -113,7 +113,7 @@ func (db *DB) run(ctx context.Context) {
 		db.publish(s, nil)
 		db.logger.V(2).Info("Connected to ovsdb-server", "endpoint", db.endpoint)
 		select {
-		case <-s.lost:
+		case <-s.alive.Done():
 			db.logger.Info("Lost the connection to ovsdb-server, reconnecting", "endpoint", db.endpoint)
 			db.publish(nil, errLost)
 		case <-ctx.Done():
@@ -141,7 +141,7 @@ func (db *DB) current() (*session, <-chan struct{}) {
 	defer db.mu.Unlock()
 	if db.session != nil {
 		select {
-		case <-db.session.lost:
+		case <-db.session.alive.Done():
 			return nil, db.moved
 		default:
 		}

@@ -41,7 +41,7 @@ func (p *plan) bridge(b Bridge) error {
 	}
 	p.root = root.UUID
 	row := bridgeRow{Name: b.Name}
-	exists := p.session.get(&row)
+	exists := get(p.session, bridgeTable, &row)
 	want := row
 	if b.DatapathType != "" {
 		want.DatapathType = b.DatapathType
@@ -111,7 +111,7 @@ func (p *plan) change(row, want bridgeRow) error {
 // exists it changes the type, the MAC and the MTU, if they are given.
 func (p *plan) port(bridge string, attached []string, name string, ids map[string]string, want interfaceRow) error {
 	row := portRow{Name: name}
-	if !p.session.get(&row) {
+	if !get(p.session, portTable, &row) {
 		port, iface := "port_"+fmt.Sprint(len(p.ops)), "iface_"+fmt.Sprint(len(p.ops))
 		want.UUID = iface
 		err := errors.Join(
@@ -135,7 +135,7 @@ func (p *plan) port(bridge string, attached []string, name string, ids map[strin
 		}
 	}
 	iface := interfaceRow{Name: name}
-	if !p.session.get(&iface) {
+	if !get(p.session, interfaceTable, &iface) {
 		return fmt.Errorf("port %s has no interface of its name", name)
 	}
 	want.UUID = iface.UUID
@@ -166,7 +166,7 @@ func (p *plan) flowTables(have map[int]string, b Bridge) (map[int]string, error)
 	for _, number := range slices.Sorted(maps.Keys(b.Tables)) {
 		name, prefixes := b.Tables[number], sorted(b.Prefixes[number])
 		row := flowTableRow{UUID: have[int(number)]}
-		if row.UUID != "" && p.session.get(&row) && same(row.Name, &name) && slices.Equal(sorted(row.Prefixes), prefixes) {
+		if row.UUID != "" && get(p.session, flowTableTable, &row) && same(row.Name, &name) && slices.Equal(sorted(row.Prefixes), prefixes) {
 			refs[int(number)] = row.UUID
 			continue
 		}

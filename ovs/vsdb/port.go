@@ -42,7 +42,7 @@ func (db *DB) deletePort(ctx context.Context, name string, meant func(Port) bool
 			return err
 		}
 		row := portRow{Name: name}
-		if !s.get(&row) {
+		if !get(s, portTable, &row) {
 			return nil
 		}
 		if !ours(row.ExternalIDs) {
@@ -64,32 +64,21 @@ func (db *DB) Ports(ctx context.Context) ([]Port, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list ports: %w", err)
 	}
-	ports, err := s.ports()
-	if err != nil {
-		return nil, fmt.Errorf("list ports: %w", err)
-	}
-	return ports, nil
+	return s.ports(), nil
 }
 
 // ports lists the pods' ports of the replica, sorted by name.
 //
 // The tables are read one after the other: a port added in between has no
 // number yet, as it would have a moment before.
-func (s *session) ports() ([]Port, error) {
-	var (
-		interfaces []interfaceRow
-		rows       []portRow
-		bridges    []bridgeRow
-	)
-	if err := errors.Join(s.list(&interfaces), s.list(&rows), s.list(&bridges)); err != nil {
-		return nil, err
+func (s *session) ports() []Port {
+	interfaces := map[string]*interfaceRow{}
+	for _, row := range list[interfaceRow](s, interfaceTable) {
+		interfaces[row.UUID] = row
 	}
-	byUUID := make(map[string]*interfaceRow, len(interfaces))
-	for i := range interfaces {
-		byUUID[interfaces[i].UUID] = &interfaces[i]
-	}
-	bridgeOf := make(map[string]string, len(rows))
-	for _, bridge := range bridges {
+	rows := list[portRow](s, portTable)
+	bridgeOf := map[string]string{}
+	for _, bridge := range list[bridgeRow](s, bridgeTable) {
 		for _, port := range bridge.Ports {
 			bridgeOf[port] = bridge.Name
 		}
@@ -100,12 +89,12 @@ func (s *session) ports() ([]Port, error) {
 		if !attached || !ours(row.ExternalIDs) || len(row.Interfaces) == 0 {
 			continue
 		}
-		port := portOf(row, byUUID[row.Interfaces[0]])
+		port := portOf(*row, interfaces[row.Interfaces[0]])
 		port.Bridge = bridge
 		ports = append(ports, port)
 	}
 	slices.SortFunc(ports, func(a, b Port) int { return strings.Compare(a.Name, b.Name) })
-	return ports, nil
+	return ports
 }
 
 func portOf(row portRow, iface *interfaceRow) Port {
@@ -124,12 +113,9 @@ func portOf(row portRow, iface *interfaceRow) Port {
 
 // holder returns the name of the port that has an external id.
 func (s *session) holder(key, value string) string {
-	var rows []portRow
-	if err := s.list(&rows); err == nil {
-		for _, row := range rows {
-			if row.ExternalIDs[key] == value {
-				return row.Name
-			}
+	for _, row := range list[portRow](s, portTable) {
+		if row.ExternalIDs[key] == value {
+			return row.Name
 		}
 	}
 	return "(gone meanwhile)"

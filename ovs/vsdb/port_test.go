@@ -64,7 +64,7 @@ func TestPortWithoutNumberAtTheDeadlineIsRemoved(t *testing.T) {
 	if err := s.StopVswitchd(within(t, timeout)); err != nil {
 		t.Fatal(err)
 	}
-	_, err := db.AddPort(within(t, 100*time.Millisecond), pod(2))
+	_, err := db.AddPort(within(t, time.Second), pod(2))
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "is ovs-vswitchd running?") {
 		t.Errorf("error is %v", err)
 	}

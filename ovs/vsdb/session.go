@@ -29,10 +29,11 @@ var errLost = errors.New("connection to ovsdb-server lost")
 // while it is away, still says it is connected, and can't be closed until the
 // server comes back. A session per connection has none of these states.
 type session struct {
-	client client.Client
+	client  client.Client
+	replica *cache.TableCache
 
-	closing sync.Once
-	lost    chan struct{} // closed when the session is over
+	alive context.Context // ends with the session
+	end   context.CancelFunc
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced whenever the replica changes
@@ -48,7 +49,8 @@ func newSession(ctx context.Context, endpoint string, logger logr.Logger) (*sess
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %q: %w", endpoint, err)
 	}
-	s := &session{client: c, lost: make(chan struct{}), changed: make(chan struct{})}
+	s := &session{client: c, changed: make(chan struct{})}
+	s.alive, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.start(ctx); err != nil {
 		s.close()
 		return nil, err
@@ -63,11 +65,10 @@ func (s *session) start(ctx context.Context) error {
 	if err := s.client.Connect(ctx); err != nil {
 		return err
 	}
-	replica := s.client.Cache()
-	if replica == nil {
+	if s.replica = s.client.Cache(); s.replica == nil {
 		return errLost
 	}
-	replica.AddEventHandler(&cache.EventHandlerFuncs{
+	s.replica.AddEventHandler(&cache.EventHandlerFuncs{
 		AddFunc:    func(string, model.Model) { s.notify() },
 		UpdateFunc: func(string, model.Model, model.Model) { s.notify() },
 		DeleteFunc: func(string, model.Model) { s.notify() },
@@ -83,7 +84,7 @@ func (s *session) watchConnection() {
 	select {
 	case <-s.client.DisconnectNotify():
 		s.close()
-	case <-s.lost:
+	case <-s.alive.Done():
 	}
 }
 
@@ -94,10 +95,10 @@ func (s *session) probe() {
 	for {
 		select {
 		case <-ticker.C:
-		case <-s.lost:
+		case <-s.alive.Done():
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), probeInterval)
+		ctx, cancel := context.WithTimeout(s.alive, probeInterval)
 		err := s.client.Echo(ctx)
 		cancel()
 		if err != nil {
@@ -108,10 +109,9 @@ func (s *session) probe() {
 }
 
 func (s *session) close() {
-	s.closing.Do(func() {
-		close(s.lost)
-		s.client.Close()
-	})
+	// First, as the client closes only when the calls under way have returned.
+	s.end()
+	s.client.Close()
 }
 
 func (s *session) notify() {
@@ -136,9 +136,12 @@ func (s *session) nextChange() <-chan struct{} {
 // and so does it with all transactions before: after transact the replica holds
 // them.
 func (s *session) transact(ctx context.Context, ops ...ovsdb.Operation) ([]ovsdb.OperationResult, error) {
-	results, err := s.client.Transact(ctx, ops...)
-	if ctx.Err() != nil && err != nil {
-		return nil, fmt.Errorf("transaction: %w", ctx.Err())
+	call, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.alive, cancel)()
+	results, err := s.client.Transact(call, ops...)
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("transaction: %w", context.Cause(ctx))
 	}
 	if err != nil {
 		// Nothing can be said of the state of a connection that failed in the
@@ -170,24 +173,4 @@ func (r *refusal) Error() string {
 		return fmt.Sprintf("ovsdb-server refused operation %d: %s", r.op, r.reason)
 	}
 	return fmt.Sprintf("ovsdb-server refused operation %d: %s: %s", r.op, r.reason, r.details)
-}
-
-// get looks a row up by what its model holds: its UUID, or its name. It reports
-// false if there is none.
-func (s *session) get(row model.Model) bool {
-	return s.client.Get(context.Background(), row) == nil
-}
-
-// list appends all rows of a table to the slice that rows points to.
-func (s *session) list(rows any) error {
-	return s.client.List(context.Background(), rows)
-}
-
-// root returns the row of the Open_vSwitch table.
-func (s *session) root() (rootRow, bool) {
-	var rows []rootRow
-	if err := s.list(&rows); err != nil || len(rows) == 0 {
-		return rootRow{}, false
-	}
-	return rows[0], true
 }

@@ -68,10 +68,7 @@ func (db *DB) follow(ctx context.Context, fn func(PortEvent)) {
 	known := map[string]Port{}
 	// It ends with the context or the DB, neither of which is anything to report.
 	_ = db.await(ctx, func(s *session) (bool, error) {
-		ports, err := s.ports()
-		if err != nil {
-			return false, err
-		}
+		ports := s.ports()
 		now := make(map[string]Port, len(ports))
 		for _, port := range ports {
 			now[port.Name] = port

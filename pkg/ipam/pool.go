@@ -50,6 +50,9 @@ type use struct {
 	commit uint64
 }
 
+// ErrNoCIDR says that the node has no podCIDR, or that it is not known yet.
+var ErrNoCIDR = errors.New("the node's podCIDRs are not known yet")
+
 // New returns a pool of the addresses of the CIDRs, at most one of each family,
 // without their network, broadcast and gateway addresses and without those
 // reserved.
@@ -57,9 +60,6 @@ func New(cidrs []netip.Prefix, reserved ...netip.Addr) (*Pool, error) {
 	p := &Pool{reserved: map[netip.Addr]struct{}{}, used: map[netip.Addr]use{}, frees: map[string]uint64{}}
 	for _, addr := range reserved {
 		p.reserved[addr.Unmap()] = struct{}{}
-	}
-	if len(cidrs) == 0 {
-		return p, nil
 	}
 	if err := p.SetCIDRs(cidrs); err != nil {
 		return nil, err
@@ -70,9 +70,6 @@ func New(cidrs []netip.Prefix, reserved ...netip.Addr) (*Pool, error) {
 // SetCIDRs replaces the CIDRs. Addresses in use stay so, whether they are in one
 // of the new CIDRs or not. After an error the CIDRs are what they were.
 func (p *Pool) SetCIDRs(cidrs []netip.Prefix) error {
-	if len(cidrs) == 0 {
-		return fmt.Errorf("the node has no podCIDR")
-	}
 	for i, cidr := range cidrs {
 		if err := checkCIDR(cidr); err != nil {
 			return err
@@ -169,12 +166,12 @@ func (p *Pool) adopt(ports []vsdb.Port, before uint64) {
 // Allocate reserves an address of each CIDR, in the order of the CIDRs, for the
 // port of that name. The reservation is to be committed once the port is in the
 // database, or else released. If a CIDR has none left the error is an
-// *ExhaustedError and nothing is reserved.
+// *ExhaustedError and nothing is reserved; without a CIDR it is ErrNoCIDR.
 func (p *Pool) Allocate(port string) (*Reservation, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.spans) == 0 {
-		return nil, errors.New("the node's podCIDRs are not known yet")
+		return nil, ErrNoCIDR
 	}
 	r := &Reservation{pool: p, port: port}
 	for _, s := range p.spans {

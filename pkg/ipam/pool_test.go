@@ -175,10 +175,20 @@ func TestChangeOfCIDRsKeepsWhatIsInUse(t *testing.T) {
 	}
 }
 
+func TestPoolWithoutCIDRsHasNoAddress(t *testing.T) {
+	p := pool(t, nil)
+	if _, err := p.Allocate("p"); !errors.Is(err, ErrNoCIDR) {
+		t.Errorf("error is %v", err)
+	}
+	if err := p.SetCIDRs(prefixes("10.1.0.0/24")); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, p, "p")
+}
+
 func TestBadCIDRsAreRefusedAndChangeNothing(t *testing.T) {
 	p := pool(t, []string{"10.1.0.0/24"})
 	for _, test := range []struct{ cidrs, want string }{
-		{"", "no podCIDR"},
 		{"10.1.0.0/31", "at most /30"},
 		{"fd00::/127", "at most /126"},
 		{"10.1.0.5/24", "want 10.1.0.0/24"},
