@@ -20,19 +20,9 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // The switch takes every flow of the sample, and shows what the golden file has.
 func TestSampleLoadsAndReadsAsTheGoldenFlows(t *testing.T) {
 	sb := sandboxtest.Start(t, "dummy")
-	sandboxtest.Run(t, sb, "ovs-vsctl", "--db="+sb.Endpoint(), "add-br", "br", "--",
-		"set", "bridge", "br", "datapath_type=dummy", "fail_mode=secure", "protocols=OpenFlow15")
 	p := flows.New()
 	flows.ApplySample(t, p)
-	var in strings.Builder
-	for f := range p.Flows() {
-		text, err := f.MarshalText()
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(&in, "add %s\n", text)
-	}
-	sandboxtest.RunInput(t, sb, in.String(), "ovs-ofctl", "-O", "OpenFlow15", "--bundle", "add-flows", "br", "-")
+	load(t, sb, p)
 	got := golden(sandboxtest.Run(t, sb, "ovs-ofctl", "-O", "OpenFlow15", "--no-stats", "dump-flows", "br"))
 
 	const path = "testdata/sample.flows"

@@ -42,7 +42,9 @@ type port struct {
 
 // New returns a pipeline that knows nothing: without a node it has no flows,
 // and the bridge's secure fail mode drops everything.
-func New() *Pipeline {
+func New() *Pipeline { return newPipeline(conjunction.PageSize) }
+
+func newPipeline(pageSize int) *Pipeline {
 	p := &Pipeline{ports: map[string]*port{}, byAddr: map[netip.Addr]*port{}, restored: newRestored()}
 	for _, d := range Directions {
 		t, r := tablesOf[d], regsOf[d]
@@ -52,7 +54,7 @@ func New() *Pipeline {
 			rules: conjunction.New(conjunction.Layout{
 				Table: int(t.policy), Priority: priClause, ChainPriority: priChain,
 				Page: r.page, Subject: r.subject, Peer: r.peer, Block: r.block,
-				Rule: r.rule, Accepted: int(t.after),
+				Rule: r.rule, Accepted: int(t.after), PageSize: pageSize,
 				ClauseCookie: func(page uint32) uint64 { return uint64(NewCookie(kindOf(KindEgressClause, d), uint64(page))) },
 			}),
 		}

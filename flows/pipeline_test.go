@@ -71,7 +71,9 @@ func diffText(a, b []string) string {
 // verdicts are those of the rules read one by one.
 func TestChangesAddUpToACompileFromScratch(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w, p, b := newWorld(), New(), bridge{}
+		// Small pages make chains of what fits on one otherwise.
+		size := rapid.IntRange(1, 9).Draw(t, "page size")
+		w, p, b := newWorld(), newPipeline(size), bridge{}
 		first := w.whole()
 		for step := range rapid.IntRange(1, 12).Draw(t, "steps") {
 			d := first
@@ -97,7 +99,7 @@ func TestChangesAddUpToACompileFromScratch(t *testing.T) {
 		if got := texts(slices.Collect(maps.Values(b))...); !slices.Equal(got, want) {
 			t.Fatalf("changes and flows differ:\n%s", diffText(got, want))
 		}
-		scratch := New()
+		scratch := newPipeline(size)
 		scratch.Restore(p.Flows())
 		if _, err := scratch.Apply(w.whole()); err != nil {
 			t.Fatalf("apply all: %v", err)

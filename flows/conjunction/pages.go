@@ -3,19 +3,21 @@ package conjunction
 // pages counts the rules on each page. Pages are numbered from one; a page that
 // has become empty is used again.
 type pages struct {
+	size  int
 	used  map[uint32]int
 	roomy map[uint32]struct{} // pages with rules and room
 	last  uint32              // no page above it is in use
 }
 
-func (p *pages) init() {
+func (p *pages) init(size int) {
+	p.size = size
 	p.used = map[uint32]int{}
 	p.roomy = map[uint32]struct{}{}
 }
 
 // claim takes a place on one page, if it has room.
 func (p *pages) claim(page uint32) bool {
-	if p.used[page] >= PageSize {
+	if p.used[page] >= p.size {
 		return false
 	}
 	p.used[page]++
@@ -60,7 +62,7 @@ func (p *pages) note(page uint32) {
 	if n == 0 {
 		delete(p.used, page)
 	}
-	if n > 0 && n < PageSize {
+	if n > 0 && n < p.size {
 		p.roomy[page] = struct{}{}
 	} else {
 		delete(p.roomy, page)

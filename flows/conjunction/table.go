@@ -48,7 +48,7 @@ func New(layout Layout) *Table {
 		layout: layout, rules: map[string]*rule{}, byID: map[uint32]*rule{}, restore: map[uint64]place{}, reserve: map[uint32]struct{}{},
 		byService: map[uint32]map[Service][]*rule{}, trivial: map[uint32][]*rule{}, gone: map[uint32]uint64{},
 	}
-	t.pages.init()
+	t.pages.init(cmp.Or(layout.PageSize, PageSize))
 	for k := range t.classes {
 		t.classes[k] = map[uint32][]uint32{}
 		t.members[k] = map[uint32]map[uint32]struct{}{}

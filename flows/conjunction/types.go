@@ -8,7 +8,7 @@ import (
 	"github.com/sluice-cni/sluice/flows/internal/flow"
 )
 
-// PageSize is how many rules a page holds at most. Each page that misses costs
+// PageSize is how many rules a page holds unless told otherwise. Each page that misses costs
 // one level of the switch's resubmit depth, which is 64: a pod under more than
 // about 8,000 rules of one direction is cut off, not left open.
 const PageSize = 128
@@ -66,6 +66,9 @@ type Layout struct {
 	// then goes on in table Accepted.
 	Rule     flow.Reg
 	Accepted int
+	// PageSize is how many rules a page holds at most; zero means the constant
+	// PageSize.
+	PageSize int
 	// ClauseCookie is the cookie of flows that belong to no single rule.
 	ClauseCookie func(page uint32) uint64
 }
