@@ -30,19 +30,14 @@ type bed struct {
 	compiler *policy.Compiler
 	pipeline *flows.Pipeline
 	now      *Cluster
-	ports    map[string]*bedPort // by name
-	free     []uint32            // OpenFlow ports of no pod
-}
-
-// bedPort is a pod's port.
-type bedPort struct {
-	policy.LocalPort
+	ports    map[string]*policy.LocalPort // by name
+	free     []uint32                     // OpenFlow ports of no pod
 }
 
 const (
 	bedBridge  = "br-sluice"
 	bedGateway = 1
-	bedPorts   = 200 // how many pods a node of any size has at most
+	bedPorts   = 200 // more than a node of a Large cluster has pods
 	bedWait    = time.Minute
 )
 
@@ -73,7 +68,7 @@ func newBed(t testing.TB) *bed {
 // bridge holds is found out and only the difference written.
 func (b *bed) load(w *Cluster) error {
 	b.compiler, b.pipeline = policy.New(w.Node), flows.New()
-	b.now, b.ports, b.free = nil, map[string]*bedPort{}, nil
+	b.now, b.ports, b.free = nil, map[string]*policy.LocalPort{}, nil
 	for n := uint32(bedGateway + bedPorts); n > bedGateway; n-- {
 		b.free = append(b.free, n)
 	}
@@ -167,7 +162,7 @@ func (b *bed) setPorts() {
 		p.OFPort = b.free[len(b.free)-1]
 		b.free = b.free[:len(b.free)-1]
 		p.MAC = net.HardwareAddr{0x0a, 0x58, 0, 1, byte(p.OFPort >> 8), byte(p.OFPort)}
-		b.ports[name] = &bedPort{p}
+		b.ports[name] = &p
 		b.compiler.SetPort(p)
 	}
 }
@@ -185,7 +180,7 @@ func (b *bed) verify() error {
 }
 
 // at returns the port that has an address.
-func (b *bed) at(a netip.Addr) *bedPort {
+func (b *bed) at(a netip.Addr) *policy.LocalPort {
 	for _, p := range b.ports {
 		if slices.Contains(p.Addrs, a) {
 			return p

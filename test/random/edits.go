@@ -2,11 +2,11 @@ package random
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	"slices"
-	"strings"
 )
 
 // Change is one object that an edit sets or removes. Exactly one of the object

@@ -17,7 +17,7 @@ func seeds(t *testing.T) uint64 {
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano()) % 1e9
 	}
-	t.Logf("the first seed is %d: run again with -seed=%d", seed, seed)
+	t.Logf("the first seed is %d; again: go test ./test/random -run %s -seed=%d", seed, t.Name(), seed)
 	return seed
 }
 
@@ -43,11 +43,15 @@ func TestScenariosAreEnforced(t *testing.T) {
 	}
 }
 
-// Clusters of their own, each from scratch.
+// Clusters of their own, each from scratch, and one in twenty a large one.
 func TestRandomClustersAreEnforced(t *testing.T) {
 	b, agreed := newBed(t), 0
 	for seed := seeds(t); agreed < *atLeast/2; seed++ {
-		w := FromSeed(seed, Small)
+		size := Small
+		if seed%20 == 0 {
+			size = Large
+		}
+		w := FromSeed(seed, size)
 		must(t, b.load(w))
 		agreed += b.check(t, w, Seed(seed), 100)
 		if t.Failed() {
@@ -57,7 +61,8 @@ func TestRandomClustersAreEnforced(t *testing.T) {
 	t.Logf("%d connections traced as the oracle has them", agreed)
 }
 
-// One large cluster and a chain of edits, each written as what changes.
+// Clusters that live: each edit is written as what changes, and the bridge then
+// holds what the pipeline says.
 func TestRandomEditsAreEnforced(t *testing.T) {
 	b, agreed := newBed(t), 0
 	for seed := seeds(t); agreed < *atLeast/2; seed++ {

@@ -111,7 +111,7 @@ var meaningScripts = []script{
 		deny  red/web > red/api tcp/1
 		deny  red/db > red/api tcp/2`}}},
 	{"ranges overlap, begin and end anywhere", []scriptStep{{policies: `
-- {in: red, name: p, podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: 1000, endPort: 2001}]}, {from: [{podSelector: {matchLabels: {app: api}}}], ports: [{port: 1500}, {port: 1, endPort: 1}, {port: 65535, endPort: 65535}]}, {from: [{namespaceSelector: {matchLabels: {team: b}}}], ports: [{port: 1, endPort: 65535}]}]}`, want: `
+- {in: red, name: p, podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: 1000, endPort: 2001}]}, {from: [{podSelector: {matchLabels: {app: api}}}], ports: [{port: 1500}, {port: 1, endPort: 1}, {port: 65535, endPort: 65535}, {port: 7001, endPort: 7002}]}, {from: [{namespaceSelector: {matchLabels: {team: b}}}], ports: [{port: 1, endPort: 65535}]}]}`, want: `
 		deny  red/web > red/db tcp/999
 		allow red/web > red/db tcp/1000
 		allow red/web > red/db tcp/1500
@@ -122,6 +122,10 @@ var meaningScripts = []script{
 		allow red/api > red/db tcp/1
 		deny  red/api > red/db tcp/2
 		allow red/api > red/db tcp/65535
+		deny  red/api > red/db tcp/7000
+		allow red/api > red/db tcp/7001
+		allow red/api > red/db tcp/7002
+		deny  red/api > red/db tcp/7003
 		allow blue/api > red/db tcp/1
 		allow blue/api > red/db tcp/65535
 		deny  blue/api > red/db udp/1
