@@ -51,9 +51,9 @@ func (db *DB) AddPort(ctx context.Context, spec PortSpec) (Port, error) {
 func (db *DB) addPort(ctx context.Context, spec PortSpec) (Port, error) {
 	switch {
 	case spec.Bridge == "":
-		return Port{}, errors.New("Bridge is empty")
+		return Port{}, errors.New("field Bridge is empty")
 	case spec.Name == "" || len(spec.Name) > 15:
-		return Port{}, fmt.Errorf("Name %q: want 1 to 15 bytes", spec.Name)
+		return Port{}, fmt.Errorf("field Name %q: want 1 to 15 bytes", spec.Name)
 	}
 	if err := db.insertPicked(ctx, &spec); err != nil {
 		return Port{}, err

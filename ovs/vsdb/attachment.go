@@ -63,25 +63,25 @@ func (a Attachment) Equal(b Attachment) bool {
 func (a Attachment) Validate() error {
 	switch {
 	case a.ContainerID == "":
-		return errors.New("ContainerID is empty")
+		return errors.New("field ContainerID is empty")
 	case a.IfName == "":
-		return errors.New("IfName is empty")
+		return errors.New("field IfName is empty")
 	case len(a.MAC) != 6:
-		return fmt.Errorf("MAC %q is not an Ethernet address", a.MAC)
+		return fmt.Errorf("field MAC %q is not an Ethernet address", a.MAC)
 	case len(a.Addrs) == 0:
-		return errors.New("Addrs is empty")
+		return errors.New("field Addrs is empty")
 	}
 	var seen [2]bool
 	for _, addr := range a.Addrs {
 		if !addr.IsValid() || addr.Is4In6() || addr.Zone() != "" {
-			return fmt.Errorf("Addrs: %q is not a plain IPv4 or IPv6 address", addr)
+			return fmt.Errorf("field Addrs: %q is not a plain IPv4 or IPv6 address", addr)
 		}
 		family := 0
 		if addr.Is6() {
 			family = 1
 		}
 		if seen[family] {
-			return fmt.Errorf("Addrs: %s is the second address of its family", addr)
+			return fmt.Errorf("field Addrs: %s is the second address of its family", addr)
 		}
 		seen[family] = true
 	}

@@ -111,17 +111,17 @@ func (db *DB) ensureBridge(ctx context.Context, b Bridge) error {
 func (b *Bridge) validate() error {
 	switch {
 	case b.Name == "" || len(b.Name) > 15:
-		return fmt.Errorf("Name %q: want 1 to 15 bytes", b.Name)
+		return fmt.Errorf("field Name %q: want 1 to 15 bytes", b.Name)
 	case b.Gateway == "" || len(b.Gateway) > 15 || b.Gateway == b.Name:
-		return fmt.Errorf("Gateway %q: want 1 to 15 bytes, and not the bridge's name", b.Gateway)
+		return fmt.Errorf("field Gateway %q: want 1 to 15 bytes, and not the bridge's name", b.Gateway)
 	case len(b.GatewayMAC) != 0 && len(b.GatewayMAC) != 6:
-		return fmt.Errorf("GatewayMAC %q is not an Ethernet address", b.GatewayMAC)
+		return fmt.Errorf("field GatewayMAC %q is not an Ethernet address", b.GatewayMAC)
 	case b.MTU < 0:
 		return fmt.Errorf("MTU %d is negative", b.MTU)
 	}
 	for table, fields := range b.Prefixes {
 		if len(fields) > 3 {
-			return fmt.Errorf("Prefixes: %d fields for table %d, at most 3", len(fields), table)
+			return fmt.Errorf("field Prefixes: %d fields for table %d, at most 3", len(fields), table)
 		}
 	}
 	return nil

@@ -61,6 +61,7 @@ func Dial(ctx context.Context, cfg Config) (*DB, error) {
 	db := &DB{
 		endpoint: cfg.Endpoint,
 		logger:   klog.FromContext(ctx).WithName("vsdb"),
+		failure:  errors.New("no answer yet"),
 		running:  running,
 		stop:     stop,
 		moved:    make(chan struct{}),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,6 +138,15 @@ func TestDifferentDatabaseIsNoticed(t *testing.T) {
 func TestDialSaysWhyItCouldNot(t *testing.T) {
 	_, err := Dial(within(t, 50*time.Millisecond), Config{Endpoint: "unix:" + filepath.Join(t.TempDir(), "db.sock")})
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no such file or directory") {
+		t.Errorf("error is %v", err)
+	}
+	silent, err := net.Listen("unix", filepath.Join(t.TempDir(), "silent.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	_, err = Dial(within(t, 50*time.Millisecond), Config{Endpoint: "unix:" + silent.Addr().String()})
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer yet") {
 		t.Errorf("error is %v", err)
 	}
 	if _, err := Dial(within(t, timeout), Config{Endpoint: "/run/db.sock"}); err == nil || !strings.Contains(err.Error(), "Endpoint") {

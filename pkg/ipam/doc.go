@@ -6,7 +6,26 @@
 // allocation, has been committed. The database refuses that transaction if a
 // port with one of the addresses exists, so a Pool that knows too little costs
 // another try and never a duplicate.
-// AddPort is the whole of it.
+//
+//	var r *ipam.Reservation
+//	spec.Pick = func(a *vsdb.Attachment) (err error) {
+//		if r != nil { // its addresses turned out to be in use
+//			r.Release()
+//			if err := pool.Sync(ports); err != nil {
+//				return err
+//			}
+//		}
+//		if r, err = pool.Allocate(spec.Name); err == nil {
+//			a.Addrs = r.Addrs()
+//		}
+//		return err
+//	}
+//	port, err := db.AddPort(ctx, spec)
+//	if err != nil {
+//		r.Release()
+//		return err
+//	}
+//	r.Commit()
 //
 // An address that is freed goes to the end of the line: whoever still sends to
 // the pod that had it, or still has it in a cache, should not meet another pod.

@@ -41,7 +41,7 @@ func TestTheDatabaseIsTheSourceOfTruth(t *testing.T) {
 	var adds errgroup.Group
 	for n := range 13 {
 		adds.Go(func() error {
-			_, err := pools[n%2].AddPort(ctx, dbs[n%2], spec(n), mac)
+			_, err := addPort(ctx, pools[n%2], dbs[n%2], spec(n))
 			return err
 		})
 	}
@@ -68,20 +68,47 @@ func TestTheDatabaseIsTheSourceOfTruth(t *testing.T) {
 	if err := restarted.Sync(func() ([]vsdb.Port, error) { return db.Ports(ctx) }); err != nil {
 		t.Fatal(err)
 	}
-	_, err = restarted.AddPort(ctx, db, spec(20), mac)
+	_, err = addPort(ctx, restarted, db, spec(20))
 	var full *ExhaustedError
 	if !errors.As(err, &full) || full.Used != 13 {
 		t.Errorf("error is %v", err)
 	}
 	for range 2 {
-		if err := restarted.DeletePort(ctx, db, spec(7).Name); err != nil {
+		if err := db.DeletePort(ctx, spec(7).Name); err != nil {
 			t.Fatal(err)
 		}
+		restarted.Free(spec(7).Name)
 	}
-	again, err := restarted.AddPort(ctx, db, spec(20), mac)
+	again, err := addPort(ctx, restarted, db, spec(20))
 	if err != nil || again.Addrs[0] != ports[7].Addrs[0] {
 		t.Errorf("got %+v, %v; want the address of %+v", again, err, ports[7])
 	}
+}
+
+// addPort adds a port with addresses of the pool, as the package comment says.
+func addPort(ctx context.Context, p *Pool, db *vsdb.DB, spec vsdb.PortSpec) (vsdb.Port, error) {
+	var r *Reservation
+	spec.Pick = func(a *vsdb.Attachment) (err error) {
+		if r != nil {
+			r.Release()
+			if err := p.Sync(func() ([]vsdb.Port, error) { return db.Ports(ctx) }); err != nil {
+				return err
+			}
+		}
+		if r, err = p.Allocate(spec.Name); err != nil {
+			return err
+		}
+		a.Addrs = r.Addrs()
+		a.MAC = mac(a.Addrs)
+		return nil
+	}
+	port, err := db.AddPort(ctx, spec)
+	if err != nil {
+		r.Release()
+		return vsdb.Port{}, err
+	}
+	r.Commit()
+	return port, nil
 }
 
 func spec(n int) vsdb.PortSpec {
