@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/cmd/sluice/render"
+	"github.com/sluice-cni/sluice/pkg/observe/api"
+	"github.com/sluice-cni/sluice/pkg/simulate"
+)
+
+// traceFlags are the flags of trace.
+type traceFlags struct {
+	protocol string
+	port     uint16
+	family   int
+	dir      string
+}
+
+func (a *app) newTrace() *cobra.Command {
+	var f traceFlags
+	cmd := &cobra.Command{
+		Use:   "trace FROM TO [PROTOCOL/PORT]",
+		Short: "Follow a connection's first packet through the tables of the bridge",
+		Long: `trace asks ovs-vswitchd what it would do with the first packet of a connection,
+and says at each table what the packet meets, and behind each verdict the rule and
+the policy. No packet is sent.
+
+FROM and TO are pods (NAMESPACE/POD) or addresses. At least one end must be a pod
+of this node. Without a protocol it is TCP; icmp has no port.
+
+The exit code is 0 if the connection is allowed and 3 if it is denied.`,
+		Example: `  # May the frontend speak to the database?
+  sluice trace shop/frontend shop/db tcp/5432
+
+  # The same over IPv6, with every flow the packet meets
+  sluice trace shop/frontend shop/db --protocol tcp --port 5432 --family 6 -o wide
+
+  # A machine outside of the cluster, on a node simulated from manifests
+  sluice trace -f examples/external-access 203.0.113.7 edge/gateway 8443`,
+		Args:              cobra.RangeArgs(2, 3),
+		ValidArgsFunction: a.completeEnds,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req, err := f.request(args)
+			if err != nil {
+				return usage(err)
+			}
+			return a.ask(cmd.Context(), f.dir, func(ctx context.Context, s source) error { return a.trace(ctx, s, req) })
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.protocol, "protocol", "", "tcp, udp, sctp or icmp, in place of the argument")
+	flags.Uint16Var(&f.port, "port", 0, "destination port, in place of the argument")
+	flags.IntVar(&f.family, "family", 0, "address family, 4 or 6; the default is the first that both ends have")
+	addFolder(cmd, &f.dir, "ask a node simulated from the manifests in this folder, not the agent")
+	return cmd
+}
+
+// request reads the arguments of trace.
+func (f *traceFlags) request(args []string) (req api.TraceRequest, err error) {
+	for i, name := range []string{"FROM", "TO"} {
+		if err := checkEnd(args[i]); err != nil {
+			return req, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	req = api.TraceRequest{From: args[0], To: args[1], Family: f.family}
+	if f.family != 0 && f.family != 4 && f.family != 6 {
+		return req, fmt.Errorf("--family: %d is not 4 or 6", f.family)
+	}
+	what, text := "--protocol and --port", f.protocol
+	switch {
+	case len(args) == 3 && (f.protocol != "" || f.port != 0):
+		return req, fmt.Errorf("%s stands both as an argument and as --protocol or --port", args[2])
+	case len(args) == 3:
+		what, text = "PROTOCOL/PORT", args[2]
+	case text == "" && f.port == 0:
+		return req, fmt.Errorf("what is to be traced? Give PROTOCOL/PORT, as in tcp/80")
+	case text == "":
+		text = fmt.Sprint(f.port)
+	case f.port != 0:
+		text = fmt.Sprintf("%s/%d", text, f.port)
+	}
+	service, err := simulate.ParseService(text)
+	if err != nil {
+		return req, fmt.Errorf("%s: %w", what, err)
+	}
+	req.Protocol, req.Port = service.Protocol, service.Port
+	return req, nil
+}
+
+// checkEnd checks the form of a pod or address.
+func checkEnd(text string) error {
+	if _, err := netip.ParseAddr(text); err == nil {
+		return nil
+	}
+	if namespace, name, ok := strings.Cut(text, "/"); !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+		return fmt.Errorf("%q is neither NAMESPACE/POD nor an address", text)
+	}
+	return nil
+}
+
+func (a *app) trace(ctx context.Context, s source, req api.TraceRequest) error {
+	x, err := s.Trace(ctx, req)
+	if err != nil {
+		return err
+	}
+	if err := a.print(x, func(w io.Writer, s render.Style) error { return render.Explanation(w, s, x) }); err != nil {
+		return err
+	}
+	if x.Verdict != api.Allowed {
+		return exit(exitDenied)
+	}
+	return nil
+}
+
+// addFolder adds the flag -f.
+func addFolder(cmd *cobra.Command, dir *string, help string) {
+	cmd.Flags().StringVarP(dir, "filename", "f", "", help)
+	_ = cmd.MarkFlagDirname("filename")
+}

@@ -1,0 +1,110 @@
+package render
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/sluice-cni/sluice/pkg/observe/api"
+)
+
+// Explanation lays out the way of a packet: the tables it met, the verdict at
+// each end with the rule and policy behind it, and last what came of it.
+func Explanation(w io.Writer, s Style, x *api.Explanation) error {
+	service := strings.ToLower(x.Protocol)
+	if x.Port != 0 {
+		service = fmt.Sprintf("%s/%d", service, x.Port)
+	}
+	if _, err := fmt.Fprintf(w, "%s -> %s  %s\n\n", s.paint(Bold, x.From.String()), s.paint(Bold, x.To.String()), s.paint(Bold, service)); err != nil {
+		return err
+	}
+	t := table{style: s}
+	if s.Wide {
+		t.header("TABLE", "PRIORITY", "OBJECT", "MEANING", "MATCH", "ACTIONS")
+	} else {
+		t.header("TABLE", "OBJECT", "MEANING")
+	}
+	for _, step := range x.Steps {
+		row := []cell{{text: step.Table}}
+		if s.Wide {
+			row = append(row, cell{text: strconv.Itoa(step.Priority)})
+		}
+		row = append(row, cell{step.Object, Dim}, cell{step.Meaning, colorOf(step)})
+		if s.Wide {
+			row = append(row, cell{text: orDash(step.Match)}, cell{text: orDash(strings.Join(step.Actions, ","))})
+		}
+		t.cells(row...)
+	}
+	if err := t.write(w, "  "); err != nil {
+		return err
+	}
+	if err := sides(w, s, x); err != nil {
+		return err
+	}
+	if s.Wide {
+		if _, err := fmt.Fprintf(w, "\noutput    %s\nmegaflow  %s\n", orDash(x.Output), orDash(x.Megaflow)); err != nil {
+			return err
+		}
+	}
+	color := Green
+	if x.Verdict != api.Allowed {
+		color = Red
+	}
+	_, err := fmt.Fprintf(w, "\n%s: %s\n", s.paint(color, strings.ToUpper(x.Verdict)), x.Reason)
+	return err
+}
+
+// colorOf marks the steps that decide.
+func colorOf(step api.Step) Color {
+	kind, _, _ := strings.Cut(step.Object, "/")
+	switch kind {
+	case "egress-rule", "ingress-rule":
+		return Green
+	case "egress-isolation", "ingress-isolation", "egress-pending", "ingress-pending", "spoof", "invalid", "unroutable":
+		return Red
+	}
+	return Plain
+}
+
+// sides writes the verdict at each end.
+func sides(w io.Writer, s Style, x *api.Explanation) error {
+	t := table{style: s}
+	for _, end := range []struct {
+		side *api.Side
+		name string
+	}{{x.Egress, x.From.Pod}, {x.Ingress, x.To.Pod}} {
+		if end.side == nil {
+			continue
+		}
+		t.cells(cell{end.side.Direction, Dim}, cell{text: end.name}, cell{text: Isolation(end.side)})
+		if r := end.side.AllowedBy; r != nil {
+			t.row("", "", fmt.Sprintf("allowed by rule %d of NetworkPolicy %s: %s", r.Index, r.Policy, r.Text))
+		}
+	}
+	if len(t.rows) == 0 {
+		return nil
+	}
+	if _, err := io.WriteString(w, "\n"); err != nil {
+		return err
+	}
+	return t.write(w, "  ")
+}
+
+// Isolation says in words whether policies isolate a pod in a direction.
+func Isolation(s *api.Side) string {
+	switch {
+	case s.Pending:
+		return "its policies are not known yet"
+	case s.Isolated:
+		return "isolated by NetworkPolicy " + strings.Join(s.IsolatedBy, ", ")
+	}
+	return "not isolated by any policy"
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
