@@ -56,6 +56,15 @@ func (c *Cluster) find(name string) (end, bool) {
 	return end{name: name, pod: key, addrs: known.IPs}, true
 }
 
+// missing says why there is no end of that name.
+func (c *Cluster) missing(name string) string {
+	namespace, pod, _ := strings.Cut(name, "/")
+	if reason := c.leftOut[cluster.Key{Namespace: namespace, Name: pod}]; reason != "" {
+		return fmt.Sprintf("pod %s %s", name, reason)
+	}
+	return "there is no pod " + name
+}
+
 // choose returns the ends that patterns name, in the order of the patterns; all
 // pods if there are none. A pattern that names nothing is an error.
 func (c *Cluster) choose(what string, patterns []string) ([]end, error) {
@@ -82,7 +91,7 @@ func (c *Cluster) choose(what string, patterns []string) ([]end, error) {
 			}
 		}
 		if !found && pattern != "*/*" {
-			return nil, fmt.Errorf("%s: no pod %s", what, pattern)
+			return nil, fmt.Errorf("%s: %s", what, c.missing(pattern))
 		}
 	}
 	return out, nil

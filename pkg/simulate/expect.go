@@ -119,9 +119,9 @@ func (c *Cluster) Check(ctx context.Context, list []Expectation, families Famili
 		dst, knownDst := c.find(x.To)
 		switch {
 		case !knownSrc:
-			out[i].Problem = "there is no pod " + x.From
+			out[i].Problem = c.missing(x.From)
 		case !knownDst:
-			out[i].Problem = "there is no pod " + x.To
+			out[i].Problem = c.missing(x.To)
 		case !src.inside() && !dst.inside():
 			out[i].Problem = "neither end is a pod"
 		default:

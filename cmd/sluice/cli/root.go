@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -51,7 +52,9 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 	root.SetErr(streams.Err)
 	cmd, err := root.ExecuteContextC(ctx)
 	code := exitCode(ctx, err)
-	if message := messageOf(err); message != "" {
+	if code == exitInterrupt {
+		fmt.Fprintln(streams.Err, "Interrupted.")
+	} else if message := messageOf(err); message != "" {
 		fmt.Fprintf(streams.Err, "Error: %s\n", message)
 		if code == exitUsage {
 			fmt.Fprintf(streams.Err, "See '%s --help'.\n", cmd.CommandPath())
@@ -115,6 +118,14 @@ func checkArgs(cmd *cobra.Command) {
 		return
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error { return usage(check(cmd, args)) }
+}
+
+// late says of an error that is due to --timeout that it is.
+func late(ctx context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
 }
 
 // bounded bounds a command by --timeout.

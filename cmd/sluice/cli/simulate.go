@@ -137,7 +137,7 @@ func (s *simulation) once(ctx context.Context) (err error) {
 	defer cancel()
 	c, bed, err := s.simulateFolder(ctx, s.dir, s.problems)
 	if err != nil {
-		return err
+		return late(ctx, err)
 	}
 	defer func() { err = errors.Join(err, bed.Close()) }()
 	if s.expect != "" {
@@ -147,7 +147,7 @@ func (s *simulation) once(ctx context.Context) (err error) {
 	} else {
 		err = s.printMatrix(m)
 	}
-	return s.orProblems(err)
+	return s.orProblems(late(ctx, err))
 }
 
 // orProblems makes problems an error, if they are to be one: verdicts about

@@ -33,16 +33,13 @@ func (a *app) ask(ctx context.Context, dir string, question func(context.Context
 	if dir != "" {
 		_, bed, err := a.simulateFolder(ctx, dir, &problems{app: a})
 		if err != nil {
-			return err
+			return late(ctx, err)
 		}
 		s = bed
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if err := question(ctx, s); err != nil {
-		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("%w: %w", cause, err)
-		}
-		return advise(err, a.socket)
+		return late(ctx, advise(err, a.socket))
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ func (s *simulation) follow(ctx context.Context) (err error) {
 	defer cancel()
 	c, bed, err := s.startBed(ctx, s.problems)
 	if err != nil {
-		return err
+		return late(ctx, err)
 	}
 	defer func() { err = errors.Join(err, bed.Close()) }()
 

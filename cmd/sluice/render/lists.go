@@ -100,9 +100,23 @@ func Flows(w io.Writer, s Style, flows []api.Flow) error {
 	t := table{style: s}
 	t.header("TABLE", "PRIORITY", "OBJECT", "FLOW")
 	for _, f := range flows {
-		t.cells(cell{text: f.Table}, cell{text: strconv.Itoa(f.Priority)}, cell{f.Object, Dim}, cell{text: f.Text})
+		text := f.Text
+		if !s.Wide {
+			text = matchAndActions(text)
+		}
+		t.cells(cell{text: f.Table}, cell{text: strconv.Itoa(f.Priority)}, cell{f.Object, Dim}, cell{text: text})
 	}
 	return t.write(w, "")
+}
+
+// matchAndActions is a flow without what other columns say of it.
+func matchAndActions(flow string) string {
+	_, rest, ok := strings.Cut(flow, "priority=")
+	if !ok {
+		return flow
+	}
+	_, rest, _ = strings.Cut(rest, ",")
+	return rest
 }
 
 // Status lays out the state of the agent.
