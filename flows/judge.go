@@ -46,6 +46,21 @@ func (p *Pipeline) Judge(c Connection) Verdict {
 	return v
 }
 
+// Stale reports whether an end of a connection is an address of this node's pod
+// ranges that no port has: its pod is gone, and the next one to get the address
+// has no part in it.
+func (p *Pipeline) Stale(c Connection) bool {
+	for _, a := range [2]netip.Addr{c.Src, c.Dst} {
+		if p.node == nil || p.byAddr[a] != nil || slices.Contains(p.node.Addrs, a) || slices.Contains(p.node.Gateways, a) {
+			continue
+		}
+		if slices.ContainsFunc(p.node.PodCIDRs, func(cidr netip.Prefix) bool { return cidr.Contains(a) }) {
+			return true
+		}
+	}
+	return false
+}
+
 func (p *Pipeline) judgeSide(v *Verdict, d Direction, subject *port, other netip.Addr, c Connection) {
 	v.Isolated[d], v.Pending[d] = subject.Subject[d].Isolated, subject.Pending
 	if subject.Pending {

@@ -74,6 +74,7 @@ func (p *Pipeline) Apply(d Delta) (Changes, error) {
 	dirty := map[string]struct{}{} // ports
 	if d.Node != nil {
 		p.node = d.Node
+		out.Narrows = out.Narrows || p.base != nil
 		base := p.baseFlows()
 		out.diff(p.base, base)
 		p.base = base
@@ -86,18 +87,18 @@ func (p *Pipeline) Apply(d Delta) (Changes, error) {
 		if old := p.ports[c.Name]; old != nil && c.Port == nil {
 			gone = append(gone, old)
 		}
-		p.setPort(c)
+		out.Narrows = p.setPort(c) || out.Narrows
 		dirty[c.Name] = struct{}{}
 	}
 	for _, c := range d.Blocks {
-		p.sides[c.Direction].regions.set(c.Term, c.Block)
+		out.Narrows = p.sides[c.Direction].regions.set(c.Term, c.Block) || out.Narrows
 	}
 	for _, dir := range Directions {
 		p.applyRegions(dir, &out)
 		p.applyPeers(dir, d.Peers, &out)
 	}
 	for _, c := range d.Rules {
-		p.setRule(c)
+		out.Narrows = p.setRule(c) || out.Narrows
 	}
 	for _, dir := range Directions {
 		s := p.sides[dir]
@@ -135,7 +136,8 @@ func (c *Changes) diff(old, now []*Flow) {
 	c.Add, c.Delete = append(c.Add, add...), append(c.Delete, del...)
 }
 
-func (p *Pipeline) setPort(c PortChange) {
+// setPort reports whether what is there of the port may now be denied more.
+func (p *Pipeline) setPort(c PortChange) (narrows bool) {
 	old, now := p.ports[c.Name], (*port)(nil)
 	var was [2]uint32
 	if old != nil {
@@ -151,7 +153,7 @@ func (p *Pipeline) setPort(c PortChange) {
 		was = old.class
 	}
 	if c.Port == nil {
-		return
+		return old != nil
 	}
 	now = &port{Port: *c.Port}
 	if old != nil {
@@ -169,6 +171,31 @@ func (p *Pipeline) setPort(c PortChange) {
 	for _, a := range now.Addrs {
 		p.byAddr[a] = now
 	}
+	return old != nil && old.narrowedBy(&now.Port)
+}
+
+// narrowedBy reports whether something that was allowed at a port may not be
+// any more once it is as now.
+func (p *port) narrowedBy(now *Port) bool {
+	if now.Pending || !slices.Equal(p.Addrs, now.Addrs) {
+		return true
+	}
+	for d, was := range p.Subject {
+		if now.Subject[d].Isolated && (!was.Isolated || !subset(was.Terms, now.Subject[d].Terms)) {
+			return true
+		}
+	}
+	return false
+}
+
+// subset reports whether all of a is in b; both are sorted.
+func subset(a, b []Term) bool {
+	for _, t := range a {
+		if _, in := slices.BinarySearch(b, t); !in {
+			return false
+		}
+	}
+	return true
 }
 
 // applyPeers first takes all changed addresses out of their classes: where all
@@ -177,7 +204,11 @@ func (p *Pipeline) setPort(c PortChange) {
 func (p *Pipeline) applyPeers(d Direction, changes []PeerChange, out *Changes) {
 	s := p.sides[d]
 	for _, c := range changes {
-		s.peers.release(s.addrs[c.Addr])
+		was := s.addrs[c.Addr]
+		if k := s.peers.byID[was]; k != nil {
+			out.Narrows = out.Narrows || c.Peer == nil || !subset(k.terms, c.Peer.Terms[d])
+		}
+		s.peers.release(was)
 	}
 	for _, c := range changes {
 		was, now := s.addrs[c.Addr], uint32(0)
@@ -226,12 +257,18 @@ func (p *Pipeline) applyRegions(d Direction, out *Changes) {
 	clear(s.regions.dirty)
 }
 
-func (p *Pipeline) setRule(c RuleChange) {
+// setRule reports whether there was such a rule before, which may have allowed
+// more.
+func (p *Pipeline) setRule(c RuleChange) (replaced bool) {
+	for d := range p.sides {
+		_, there := p.RuleID(Direction(d), c.Key)
+		replaced = replaced || there
+	}
 	if c.Rule == nil {
 		for _, s := range p.sides {
 			s.rules.DeleteRule(string(c.Key))
 		}
-		return
+		return replaced
 	}
 	r := conjunction.Rule{Subjects: numbers(c.Rule.Subjects), AnyPeer: c.Rule.AnyPeer, Peers: numbers(c.Rule.Peers)}
 	for _, svc := range c.Rule.Services {
@@ -242,6 +279,7 @@ func (p *Pipeline) setRule(c RuleChange) {
 	p.sides[c.Rule.Direction.Opposite()].rules.DeleteRule(string(c.Key))
 	cookie := NewCookie(kindOf(KindEgressRule, c.Rule.Direction), keyHash(c.Key))
 	p.sides[c.Rule.Direction].rules.SetRule(string(c.Key), uint64(cookie), r)
+	return replaced
 }
 
 // numbers returns the terms as a sorted set of plain numbers.

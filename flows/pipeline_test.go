@@ -80,12 +80,23 @@ func TestChangesAddUpToACompileFromScratch(t *testing.T) {
 			if step > 0 {
 				d = w.drawDelta(t)
 			}
+			var live []Connection
+			for range 10 {
+				if c := drawConnection(t); step > 0 && w.allowed(c) && !p.Stale(c) {
+					live = append(live, c)
+				}
+			}
 			c, err := p.Apply(d)
 			if err != nil {
 				t.Fatalf("apply: %v", err)
 			}
 			w.apply(d)
 			b.write(t, c)
+			for _, conn := range live {
+				if !w.allowed(conn) && !c.Narrows {
+					t.Fatalf("%+v was allowed and is not now, but the change is not said to narrow", conn)
+				}
+			}
 		}
 		all := slices.Collect(p.Flows())
 		keys := map[string]bool{}

@@ -31,9 +31,11 @@ func newRegions() *regions {
 	return &regions{blocks: map[Term]Block{}, dirty: map[netip.Prefix]struct{}{}}
 }
 
-// set makes a term stand for a block, or for none.
-func (r *regions) set(term Term, b *Block) {
-	if old, ok := r.blocks[term]; ok {
+// set makes a term stand for a block, or for none, and reports whether it stood
+// for one before.
+func (r *regions) set(term Term, b *Block) (replaced bool) {
+	old, replaced := r.blocks[term]
+	if replaced {
 		r.mark(old.CIDR)
 		r.edit(old.CIDR, func(g *region) { g.starts = without(g.starts, term) })
 		for _, e := range old.Except {
@@ -42,7 +44,7 @@ func (r *regions) set(term Term, b *Block) {
 		delete(r.blocks, term)
 	}
 	if b == nil {
-		return
+		return replaced
 	}
 	n := Block{CIDR: b.CIDR.Masked()}
 	for _, e := range b.Except {
@@ -54,6 +56,7 @@ func (r *regions) set(term Term, b *Block) {
 		r.edit(e, func(g *region) { g.ends = with(g.ends, term) })
 	}
 	r.mark(n.CIDR)
+	return replaced
 }
 
 // mark makes every region inside a CIDR dirty: which blocks hold it may change.

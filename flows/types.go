@@ -201,6 +201,9 @@ type RuleChange struct {
 type Changes struct {
 	Add    []*Flow
 	Delete []*Flow
+	// Narrows is true if a connection that was allowed before may now be denied, or
+	// have lost its pod: live connections are then to be judged anew.
+	Narrows bool
 }
 
 // Empty reports whether nothing changes.

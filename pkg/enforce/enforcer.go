@@ -215,7 +215,11 @@ func (e *Enforcer) turn(ctx context.Context) error {
 	e.stale = false
 	e.commits++
 	e.written += uint64(len(tx.Add) + len(tx.Delete))
-	e.sweep.request()
+	// ovs-vswitchd does nothing else while it dumps connections: they are judged
+	// anew only when that can make a difference.
+	if changes.Narrows || diff {
+		e.sweep.request()
+	}
 	return nil
 }
 

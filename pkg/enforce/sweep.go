@@ -68,8 +68,8 @@ func (s *sweeper) run(ctx context.Context) {
 	}
 }
 
-// zone sweeps one zone: dump, judge, flush. What would now be denied is
-// removed, so that its next packet is judged as a new connection's.
+// zone sweeps one zone: dump, judge, flush. What would now be denied, or belongs
+// to a pod that is gone, is removed, so that its next packet is judged as a new connection's.
 func (s *sweeper) zone(ctx context.Context, zone uint16) error {
 	entries, err := s.connections.Dump(ctx, zone)
 	if err != nil || len(entries) == 0 {
@@ -78,7 +78,7 @@ func (s *sweeper) zone(ctx context.Context, zone uint16) error {
 	var denied []conntrack.Tuple
 	err = s.e.Look(ctx, func(v View) {
 		for _, c := range entries {
-			if !v.e.pipeline.Judge(connectionOf(c.Orig)).Allowed {
+			if conn := connectionOf(c.Orig); !v.e.pipeline.Judge(conn).Allowed || v.e.pipeline.Stale(conn) {
 				denied = append(denied, c.Orig)
 			}
 		}
