@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // stopGrace is how long a daemon has to end after SIGTERM. Both end within
@@ -24,8 +27,9 @@ type daemon struct {
 	err  error         // how it ended; read after done is closed
 }
 
-// spawn starts a program that dies with this process.
-func spawn(name string, args, env []string, stderr io.Writer) (*daemon, error) {
+// spawn starts a program that dies with this process, in the network namespace
+// at a path or, if that is empty, in this process's own.
+func spawn(name string, args, env []string, netns string, stderr io.Writer) (*daemon, error) {
 	path, err := lookPath(name)
 	if err != nil {
 		return nil, err
@@ -42,8 +46,13 @@ func spawn(name string, args, env []string, stderr io.Writer) (*daemon, error) {
 		// The death signal is sent when the thread that forked ends, not the
 		// process. So the thread is kept for as long as the child lives.
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := d.cmd.Start()
+		if netns == "" {
+			defer runtime.UnlockOSThread()
+		} // else the thread is spoilt, and ends with the goroutine
+		err := enter(netns)
+		if err == nil {
+			err = d.cmd.Start()
+		}
 		started <- err
 		if err == nil {
 			d.err = d.cmd.Wait()
@@ -54,6 +63,22 @@ func spawn(name string, args, env []string, stderr io.Writer) (*daemon, error) {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	return d, nil
+}
+
+// enter moves the calling thread to a network namespace.
+func enter(netns string) error {
+	if netns == "" {
+		return nil
+	}
+	f, err := os.Open(netns)
+	if err != nil {
+		return fmt.Errorf("open network namespace: %w", err)
+	}
+	defer f.Close()
+	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter network namespace %s: %w", netns, err)
+	}
+	return nil
 }
 
 func (d *daemon) pid() int { return d.cmd.Process.Pid }

@@ -26,7 +26,7 @@ func (s *Sandbox) spawn(slot **daemon, name string, args []string, ready func() 
 	}
 	args = append(args, "--no-chdir", "--pidfile="+s.path(name+".pid"),
 		"--log-file="+s.path(name+".log"), "-vconsole:emer", "-vsyslog:off", "-vfile:info")
-	d, err := spawn(name, args, s.Env(), s.log)
+	d, err := spawn(name, args, s.Env(), s.netns, s.log)
 	if err != nil {
 		return err
 	}

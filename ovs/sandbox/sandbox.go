@@ -35,6 +35,10 @@ type Options struct {
 	// is kept: a database found there is used as it is, and Close leaves it. If
 	// Dir is empty the sandbox has a temporary folder that Close removes.
 	Dir string
+	// Netns is the path of the network namespace that the daemons run in, such as
+	// "/run/netns/node"; empty means that of this process. The kernel's datapath is
+	// one of each namespace, and goes with it.
+	Netns string
 	// Log receives what the daemons print on their standard error, if it is set.
 	// Their log files are in the folder either way.
 	Log io.Writer
@@ -46,6 +50,7 @@ type Sandbox struct {
 	datapath string
 	dir      string
 	temp     bool
+	netns    string
 	log      io.Writer
 
 	mu       sync.Mutex // serialises starts and stops
@@ -58,11 +63,11 @@ type Sandbox struct {
 // and acts on it. ctx bounds the start only. The daemons end with Close, or when
 // this process dies.
 func Start(ctx context.Context, opts Options) (*Sandbox, error) {
-	s := &Sandbox{datapath: opts.Datapath, dir: opts.Dir, log: opts.Log}
+	s := &Sandbox{datapath: opts.Datapath, dir: opts.Dir, netns: opts.Netns, log: opts.Log}
 	if s.datapath == "" {
 		s.datapath = Dummy
 	}
-	if err := checkDatapath(s.datapath); err != nil {
+	if err := s.checkDatapath(); err != nil {
 		return nil, fmt.Errorf("start sandbox: %w", err)
 	}
 	if err := s.makeDir(); err != nil {

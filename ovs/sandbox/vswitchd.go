@@ -15,18 +15,18 @@ import (
 // ovs-vswitchd uses; it shows as a network device of that name.
 const kernelDatapath = "ovs-system"
 
-func checkDatapath(datapath string) error {
-	switch datapath {
+func (s *Sandbox) checkDatapath() error {
+	switch s.datapath {
 	case Dummy:
 		return nil
 	case Netdev, System:
 		if os.Geteuid() != 0 {
-			return fmt.Errorf("the %s datapath needs root", datapath)
+			return fmt.Errorf("the %s datapath needs root", s.datapath)
 		}
 	default:
-		return fmt.Errorf("datapath %q is none of dummy, netdev, system", datapath)
+		return fmt.Errorf("datapath %q is none of dummy, netdev, system", s.datapath)
 	}
-	if datapath == System && kernelDatapathExists() {
+	if s.datapath == System && s.netns == "" && kernelDatapathExists() {
 		return errors.New("the kernel's datapath " + kernelDatapath + " belongs to another Open vSwitch")
 	}
 	return nil
@@ -94,7 +94,7 @@ func (s *Sandbox) cleanUp(ctx context.Context) error {
 		}
 		return d.wait(ctx)
 	}
-	if s.datapath == System && kernelDatapathExists() {
+	if s.datapath == System && s.netns == "" && kernelDatapathExists() {
 		return s.run(ctx, "ovs-dpctl", "del-dp", "system@"+kernelDatapath)
 	}
 	return nil
