@@ -41,7 +41,7 @@ help: ## say what there is
 
 .PHONY: demo
 demo: deps-demo build ## a three-tier application on real Open vSwitch, its policies, a packet explained
-	go build -o bin/demo ./test/demo
+	go build -o bin/demo ./examples/demo
 	$(SUDO) bin/demo
 
 .PHONY: test
