@@ -142,7 +142,7 @@ func (n *node) cidrs() ([]netip.Prefix, error) {
 	case object == nil:
 		return nil, fmt.Errorf("the cluster has no Node object %s yet", n.a.cfg.NodeName)
 	case len(object.PodCIDRs) == 0:
-		return nil, fmt.Errorf("Node %s has no spec.podCIDRs yet: does the controller manager allocate node CIDRs?", object.Name)
+		return nil, fmt.Errorf("node %s has no spec.podCIDRs yet: does the controller manager allocate node CIDRs?", object.Name)
 	}
 	return object.PodCIDRs, nil
 }

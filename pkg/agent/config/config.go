@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 	logsapi "k8s.io/component-base/logs/api/v1"
+	_ "k8s.io/component-base/logs/json/register" // the format "json"
 	"sigs.k8s.io/yaml"
 )
 
