@@ -1,25 +1,19 @@
-// Package version says which build of Sluice this is.
+// Package version says which build of Sluice this is, in one line.
 package version
 
 import (
 	"fmt"
-	"runtime"
-	"runtime/debug"
+
+	"k8s.io/component-base/version"
 )
 
-// Version is set by the linker (-X), from git describe.
-var Version = "devel"
-
-// String returns the version, the commit if the build knows it, and the Go
-// version: "v0.1.0 (1a2b3c4, go1.26.8)".
+// String returns version, commit and Go version: "v0.1.0 (1a2b3c4, go1.26.8)".
+// The linker sets the first two, as in Kubernetes' own binaries (Makefile).
 func String() string {
-	commit := ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" && len(s.Value) >= 7 {
-				commit = s.Value[:7] + ", "
-			}
-		}
+	v := version.Get()
+	commit := v.GitCommit
+	if len(commit) > 7 {
+		commit = commit[:7]
 	}
-	return fmt.Sprintf("%s (%s%s)", Version, commit, runtime.Version())
+	return fmt.Sprintf("%s (%s, %s)", v.GitVersion, commit, v.GoVersion)
 }
