@@ -348,8 +348,9 @@ func (t *Table) Flows() iter.Seq[*ovs.Flow] {
 			}
 		}
 		for _, class := range flow.SortedKeys(t.emitted.chains, cmp.Less[uint32]) {
-			for _, f := range t.linkFlows(class, t.emitted.chains[class]) {
-				if !yield(f) {
+			chain := t.emitted.chains[class]
+			for i := 1; i < len(chain); i++ {
+				if !yield(t.linkFlow(class, chain[i-1], chain[i])) {
 					return
 				}
 			}

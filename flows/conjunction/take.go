@@ -67,10 +67,27 @@ func (t *Table) takeChains(out *Changes) {
 		if t.Entry(class) != entry {
 			out.Entries = append(out.Entries, class)
 		}
-		add, del := flow.Diff(t.linkFlows(class, was), t.linkFlows(class, chain))
-		out.Add = append(out.Add, add...)
-		out.Delete = append(out.Delete, del...)
+		// Most links of a long chain stay, and making their flows is what costs.
+		for i := 1; i < len(chain); i++ {
+			if from, to := chain[i-1], chain[i]; after(was, from) != to {
+				out.Add = append(out.Add, t.linkFlow(class, from, to))
+			}
+		}
+		for i := 1; i < len(was); i++ {
+			if from, to := was[i-1], was[i]; after(chain, from) == 0 {
+				out.Delete = append(out.Delete, t.linkFlow(class, from, to))
+			}
+		}
 	}
+}
+
+// after returns the page that follows a page in a chain, zero if none does.
+func after(chain []uint32, page uint32) uint32 {
+	i, found := slices.BinarySearch(chain, page)
+	if !found || i+1 == len(chain) {
+		return 0
+	}
+	return chain[i+1]
 }
 
 // actions returns the memberships of a clause: which rules of its page have it,
@@ -159,16 +176,12 @@ func (t *Table) ruleFlow(id, page uint32, cookie uint64) *ovs.Flow {
 	}
 }
 
-// linkFlows lead a subject class from each page of its chain that misses to the
+// linkFlow leads a subject class from a page of its chain that misses to the
 // next one.
-func (t *Table) linkFlows(class uint32, chain []uint32) []*ovs.Flow {
-	var fs []*ovs.Flow
-	for i := 1; i < len(chain); i++ {
-		fs = append(fs, &ovs.Flow{
-			Table: t.layout.Table, Priority: t.layout.ChainPriority, Cookie: t.layout.ClauseCookie(chain[i-1]),
-			Matches: []ovs.Match{flow.Is(t.layout.Page, chain[i-1]), flow.Is(t.layout.Subject, class)},
-			Actions: []ovs.Action{flow.Set(t.layout.Page, chain[i]), ovs.Resubmit(0, t.layout.Table)},
-		})
+func (t *Table) linkFlow(class, from, to uint32) *ovs.Flow {
+	return &ovs.Flow{
+		Table: t.layout.Table, Priority: t.layout.ChainPriority, Cookie: t.layout.ClauseCookie(from),
+		Matches: []ovs.Match{flow.Is(t.layout.Page, from), flow.Is(t.layout.Subject, class)},
+		Actions: []ovs.Action{flow.Set(t.layout.Page, to), ovs.Resubmit(0, t.layout.Table)},
 	}
-	return fs
 }
