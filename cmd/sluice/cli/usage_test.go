@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestWrongUsageIsNamedAndExitsWithTwo(t *testing.T) {
+	for args, want := range map[string]string{
+		"trace":                                  "accepts between 2 and 3 arg(s)",
+		"trace a shop/db 80":                     `FROM: "a" is neither NAMESPACE/POD nor an address`,
+		"trace shop/a shop/b/c 80":               `TO: "shop/b/c" is neither`,
+		"trace shop/a shop/b":                    "what is to be traced?",
+		"trace shop/a shop/b tcp":                `"" is not a port from 1 to 65535`,
+		"trace shop/a shop/b tcp/70000":          `"70000" is not a port`,
+		"trace shop/a shop/b gre/1":              "want PROTOCOL/PORT with tcp, udp or sctp, or icmp",
+		"trace shop/a shop/b icmp/1":             "icmp has no ports",
+		"trace shop/a shop/b 80 --port 81":       "stands both as an argument and as",
+		"trace shop/a shop/b 80 --family 5":      "--family: 5 is not 4 or 6",
+		"trace shop/a shop/b 80 -o xml":          "want table, wide, json or yaml",
+		"trace shop/a shop/b 80 --bogus":         "unknown flag: --bogus",
+		"get":                                    "what is to be listed?",
+		"get bogus":                              "unknown command",
+		"get ports a b":                          "accepts at most 1 arg(s)",
+		"get ports --pod db":                     `--pod: "db" has no namespace`,
+		"simulate":                               "which manifests? Give a folder with -f",
+		"simulate -f . --port x":                 `--port: "x"`,
+		"simulate -f . --from a":                 `--from: "a" is neither`,
+		"simulate -f . --from a/[":               "syntax error in pattern",
+		"simulate -f . --family 5":               `--family: "5" is not 4, 6, both or auto`,
+		"simulate -f . --expect x --port tcp/80": "--expect says itself which connections to try",
+		"bogus":                                  `unknown command "bogus"`,
+		"version x":                              "unknown command",
+	} {
+		r := run(t, strings.Fields(args)...)
+		r.want(t, exitUsage, want)
+		if !strings.HasPrefix(r.err, "Error: ") || !strings.Contains(r.err, "--help'.\n") || r.out != "" {
+			t.Errorf("%s: stdout %q, stderr %q", args, r.out, r.err)
+		}
+	}
+}
+
+func TestAnAbsentAgentIsSaidToBeSo(t *testing.T) {
+	dir := t.TempDir()
+	absent := filepath.Join(dir, "agent.sock")
+	r := run(t, "get", "ports", "--socket", absent)
+	r.want(t, exitError, "no agent at "+absent+": there is no such socket")
+	for _, want := range []string{"--socket or SLUICE_SOCKET", "sluice simulate -f DIR"} {
+		if !strings.Contains(r.err, want) {
+			t.Errorf("no advice about %q in %q", want, r.err)
+		}
+	}
+
+	stale := filepath.Join(dir, "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "trace", "a/b", "c/d", "80", "--socket", stale).want(t, exitError, "no agent at "+stale+": nobody listens")
+
+	refused := advise(fmt.Errorf("dial: %w", syscall.EACCES), stale)
+	if text := refused.Error(); !strings.Contains(text, "permission denied") || !strings.Contains(text, "sudo") {
+		t.Errorf("permission denied is told as %q", text)
+	}
+}
+
+func TestAnAgentThatDoesNotAnswerIsGivenUpOn(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket) // its backlog takes connections, nobody reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r := run(t, "get", "status", "--socket", socket, "--timeout", "50ms")
+	r.want(t, exitError, "not done within 50ms (--timeout)")
+}
+
+func TestAnInterruptEndsTheProgram(t *testing.T) {
+	needOVS(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errs buffer
+	code := Run(ctx, []string{"sluice", "simulate", "-f", examples + "tenants"}, Streams{Out: &out, Err: &errs})
+	if code != exitInterrupt || errs.String() != "Interrupted.\n" || out.String() != "" {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, out.String(), errs.String())
+	}
+}
+
+func TestMissingInputIsAnError(t *testing.T) {
+	needOVS(t)
+	run(t, "simulate", "-f", "/nowhere").want(t, exitError, "/nowhere: no such file or directory")
+	run(t, "simulate", "-f", "/nowhere", "--watch").want(t, exitError, "/nowhere: no such file or directory")
+	run(t, "simulate", "-f", ".", "--expect", "/nowhere").want(t, exitError, "read expectations: open /nowhere")
+	bad := write(t, t.TempDir(), "e", "a/b c/d TCP 80 maybe\n")
+	run(t, "simulate", "-f", ".", "--expect", bad).want(t, exitError, bad+`: line 1: verdict: "maybe" is not allow or deny`)
+	run(t, "simulate", "-f", examples+"tenants", "--to", "red-*/nobody").want(t, exitError, "to: there is no pod red-*/nobody")
+}
+
+func TestHelpHasExamplesAndNamesThePlugin(t *testing.T) {
+	for _, cmd := range []string{"trace", "simulate"} {
+		r := run(t, cmd, "--help")
+		r.want(t, exitDone, "")
+		if !strings.Contains(r.out, "Examples:\n") {
+			t.Errorf("%s has no examples", cmd)
+		}
+	}
+	var out, errs buffer
+	Run(t.Context(), []string{"/usr/bin/kubectl-sluice", "trace", "--help"}, Streams{Out: &out, Err: &errs})
+	if !strings.Contains(out.String(), "kubectl sluice trace FROM TO") {
+		t.Errorf("as a plugin its usage is\n%s", out.String())
+	}
+}
+
+func TestNothingIsColouredUnlessOnATerminal(t *testing.T) {
+	needOVS(t)
+	for _, args := range [][]string{
+		{"simulate", "-f", examples + "guarded-database"},
+		{"simulate", "-f", examples + "guarded-database", "-o", "wide"},
+		{"trace", "-f", examples + "guarded-database", "shop/frontend", "shop/db", "5432"},
+		{"get", "ports", "-f", examples + "guarded-database"},
+	} {
+		if r := run(t, args...); strings.Contains(r.out+r.err, "\x1b") || strings.ContainsAny(r.out, "✓✗") || r.out == "" {
+			t.Errorf("%v: %q", args, r.out+r.err)
+		}
+	}
+}
