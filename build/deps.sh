@@ -62,12 +62,13 @@ packages() {
 	echo "installing ${missing[*]}" >&2
 	no_services
 	apt_get update
-	apt_get install -y --no-install-recommends "${missing[@]}" >/dev/null
+	local log
+	log=$(apt_get install -y --no-install-recommends "${missing[@]}" 2>&1) || die "cannot install packages: $log"
 	# Nor are they to start at the next boot.
 	for package in "${missing[@]}"; do
 		case $package in
 		openvswitch-switch | etcd-server)
-			[ ! -d /run/systemd/system ] || root systemctl --quiet disable "${package/etcd-server/etcd}.service" ;;
+			! command -v systemctl >/dev/null || root systemctl --quiet disable "${package/etcd-server/etcd}.service" ;;
 		esac
 	done
 }
@@ -136,9 +137,9 @@ kernel() {
 for purpose; do
 	case $purpose in
 	build) ;;
-	demo) packages ca-certificates openvswitch-switch iproute2 ;;
+	demo) packages openvswitch-switch iproute2 ;;
 	# gcc is for the race detector.
-	test) packages ca-certificates openvswitch-switch iproute2 conntrack etcd-server gcc libc6-dev ;;
+	test) packages openvswitch-switch iproute2 conntrack etcd-server gcc libc6-dev ;;
 	lint) packages shellcheck ;;
 	kernel)
 		packages qemu-system-x86 kmod
@@ -147,4 +148,5 @@ for purpose; do
 	*) die "unknown purpose $purpose" ;;
 	esac
 done
+packages ca-certificates # for the module proxy
 go_is_enough || toolchain
