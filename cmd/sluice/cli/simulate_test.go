@@ -17,12 +17,12 @@ import (
 func TestSimulateShowsTheTruthTable(t *testing.T) {
 	needOVS(t)
 	for file, args := range map[string]string{
-		"simulate.txt":           "-f guarded-database",
-		"simulate-wide.txt":      "-f guarded-database --to shop/db -o wide",
-		"simulate-expect.txt":    "-f guarded-database -o expect",
-		"simulate-outside.txt":   "-f external-access --from 203.0.113.7 --from 203.0.113.130 --from edge/* --port tcp/8443 --port udp/8443",
-		"simulate-families.txt":  "-f external-access --to edge/gateway --to 198.51.100.10 --family both",
-		"simulate-three-way.txt": "-f three-tiers --to data-tier/*",
+		"simulate.txt":             "-f guarded-database",
+		"simulate-wide.txt":        "-f guarded-database --to shop/db -o wide",
+		"simulate-expect.txt":      "-f guarded-database -o expect",
+		"simulate-outside.txt":     "-f external-access --from 203.0.113.7 --from 203.0.113.130 --from edge/* --port tcp/8443 --port udp/8443",
+		"simulate-families.txt":    "-f external-access --to edge/gateway --to 198.51.100.10 --family both",
+		"simulate-three-tiers.txt": "-f three-tiers --to data-tier/*",
 	} {
 		t.Run(file, func(t *testing.T) {
 			r := run(t, strings.Fields("simulate "+strings.Replace(args, "-f ", "-f "+examples, 1))...)
