@@ -156,7 +156,7 @@ func testKubectlError(t *testing.T, s *APIServer) {
 
 func TestCloseLeavesNothing(t *testing.T) {
 	s := Start(t, Options{})
-	pids := []int{s.etcd.pid, s.server.pid}
+	pids := []int{s.etcd.os.Pid, s.server.os.Pid}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -2,9 +2,9 @@ package apiserver
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
+
+	"github.com/sluice-cni/sluice/test/cache"
 )
 
 // BuildCommand builds the Kubernetes binaries that are missing.
@@ -13,15 +13,7 @@ const BuildCommand = "make kubernetes"
 // Binary returns the path at which build/kubernetes/build.sh puts a Kubernetes
 // command. It need not be there.
 func Binary(command string) (string, error) {
-	cache := os.Getenv("SLUICE_CACHE")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			return "", fmt.Errorf("find the folder of %s: %w", command, err)
-		}
-		cache = filepath.Join(user, "sluice")
-	}
-	return filepath.Join(cache, "kubernetes-"+Version, command), nil
+	return cache.Path("kubernetes-"+Version, command)
 }
 
 // lookup returns the path of a Kubernetes command that is there.

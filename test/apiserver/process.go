@@ -14,7 +14,7 @@ import (
 type process struct {
 	name string
 	log  string // path of its standard output and error
-	pid  int
+	os   *os.Process
 	done chan struct{} // closed when it has ended
 	err  error         // how it ended; valid once done is closed
 }
@@ -54,20 +54,14 @@ func startProcess(dir, name, path string, args ...string) (*process, error) {
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p.pid = cmd.Process.Pid
+	p.os = cmd.Process
 	return p, nil
 }
 
 // kill ends the daemon without grace and waits until it is gone.
 func (p *process) kill() {
-	select {
-	case <-p.done:
-		return // its pid may be someone else's by now
-	default:
-	}
-	// It cannot have been reaped between the look above and here without done
-	// being about to close; ESRCH is then the answer.
-	_ = syscall.Kill(p.pid, syscall.SIGKILL)
+	// One that has ended by itself can't be killed, and need not be.
+	_ = p.os.Kill()
 	<-p.done
 }
 

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/sluice-cni/sluice/test/cache"
 )
 
 // linux is a kernel with its modules, unpacked in a folder.
@@ -19,15 +21,11 @@ type linux struct {
 // findLinux finds the kernel that build/deps.sh keeps in the cache.
 func findLinux() (*linux, error) {
 	const advice = "run: build/deps.sh kernel"
-	cache := os.Getenv("SLUICE_CACHE")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			return nil, err
-		}
-		cache = filepath.Join(user, "sluice")
+	dir, err := cache.Path("linux")
+	if err != nil {
+		return nil, err
 	}
-	l := &linux{image: filepath.Join(cache, "linux", "vmlinuz"), modules: filepath.Join(cache, "linux", "lib", "modules")}
+	l := &linux{image: filepath.Join(dir, "vmlinuz"), modules: filepath.Join(dir, "lib", "modules")}
 	if _, err := os.Stat(l.image); err != nil {
 		return nil, fmt.Errorf("find the kernel: %w (%s)", err, advice)
 	}
