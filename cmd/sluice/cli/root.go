@@ -120,12 +120,14 @@ func checkArgs(cmd *cobra.Command) {
 	cmd.Args = func(cmd *cobra.Command, args []string) error { return usage(check(cmd, args)) }
 }
 
-// late says of an error that is due to --timeout that it is.
+// late says of an error that it came of --timeout, if that is over: what was
+// under way then fails in many ways.
 func late(ctx context.Context, err error) error {
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	cause := context.Cause(ctx)
+	if err == nil || cause == nil || errors.Is(err, cause) || errors.As(err, new(exit)) {
+		return err
 	}
-	return err
+	return fmt.Errorf("%w: %w", cause, err)
 }
 
 // bounded bounds a command by --timeout.

@@ -84,6 +84,12 @@ func TestAnAgentThatDoesNotAnswerIsGivenUpOn(t *testing.T) {
 	r.want(t, exitError, "not done within 50ms (--timeout)")
 }
 
+func TestASimulationIsGivenUpOn(t *testing.T) {
+	needOVS(t)
+	r := run(t, "simulate", "-f", examples+"tenants", "--timeout", "1ms")
+	r.want(t, exitError, "not done within 1ms (--timeout)")
+}
+
 func TestAnInterruptEndsTheProgram(t *testing.T) {
 	needOVS(t)
 	ctx, cancel := context.WithCancel(t.Context())
