@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/sluice-cni/sluice/flows"
+	"github.com/sluice-cni/sluice/ovs/openflow"
+)
+
+// rounds is how often the slow ones are repeated; the middle one counts.
+const rounds = 3
+
+// largeNode is what a node with some 100,000 flows has to enforce.
+func largeNode() flows.Delta {
+	d := flows.Delta{Node: nodeOf()}
+	for i := range 200 {
+		d.Ports = append(d.Ports, portOf(i, termOf(i, 40)))
+	}
+	for i := range 45_000 {
+		d.Peers = append(d.Peers, peerOf(i, termOf(i, 200), flows.Directions[:]...))
+	}
+	for i := range 1_500 {
+		for _, dir := range flows.Directions {
+			d.Rules = append(d.Rules, ruleOf(dir, i, termOf(i, 40), termOf(i, 200)))
+		}
+	}
+	return d
+}
+
+// benchInstall installs the flows of a large node on an empty bridge, as a
+// restart of ovs-vswitchd asks for, and finds out that a bridge that holds them
+// needs none, as a restart of the agent does.
+func benchInstall(ctx context.Context, r *report) (err error) {
+	s, err := newSwitchboard(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	pipeline, delta := flows.New(), largeNode()
+	applied, err := clock(func() error { _, err := pipeline.Apply(delta); return err })
+	if err != nil {
+		return err
+	}
+	var all []*flows.Flow
+	listed, _ := clock(func() error { all = slices.Collect(pipeline.Flows()); return nil })
+	file := filepath.Join(s.ovs.RunDir(), "flows")
+	rendered, err := writeFlows(file, all)
+	if err != nil {
+		return err
+	}
+
+	var ours, theirs times
+	for range rounds {
+		took, err := installed(ctx, s, func() error {
+			return s.Commit(ctx, &openflow.Transaction{Add: slices.Collect(pipeline.Flows())})
+		})
+		if err != nil {
+			return err
+		}
+		ours = append(ours, took)
+		took, err = installed(ctx, s, s.ofctl(ctx, "--bundle", "add-flows", s.Target(), file).Run)
+		if err != nil {
+			return err
+		}
+		theirs = append(theirs, took)
+	}
+	n := len(all)
+	reference := seconds(theirs.percentile(50))
+	r.against(fmt.Sprintf("%d flows on an empty bridge: Flows and Commit", n), seconds(ours.percentile(50)), reference, "ovs-ofctl --bundle add-flows of the same")
+	r.against("of it: Flows of the pipeline", seconds(listed), reference, "the same")
+	r.against("of it: rendered as text", seconds(rendered), reference, "the same")
+	r.against("before it: Apply of all", seconds(applied), reference, "the same")
+	return benchCompare(ctx, r, s, pipeline)
+}
+
+// benchCompare times what a restart of the agent does with a bridge that holds
+// what it should.
+func benchCompare(ctx context.Context, r *report, s *switchboard, pipeline *flows.Pipeline) error {
+	var actual []*flows.Flow
+	dumped, err := clock(func() (err error) { actual, err = s.DumpFlows(ctx); return err })
+	if err != nil {
+		return err
+	}
+	reference, err := clock(func() error { return s.ofctl(ctx, "--no-stats", "dump-flows", s.Target()).Run() })
+	if err != nil {
+		return err
+	}
+	r.against(fmt.Sprintf("%d flows read back: DumpFlows", len(actual)), seconds(dumped), seconds(reference), "ovs-ofctl dump-flows")
+	fresh, delta := flows.New(), largeNode()
+	restored, _ := clock(func() error { fresh.Restore(slices.Values(actual)); return nil })
+	if _, err := fresh.Apply(delta); err != nil {
+		return err
+	}
+	var tx *openflow.Transaction
+	compared, _ := clock(func() error { tx = openflow.Diff(fresh.Flows(), actual); return nil })
+	r.against("numbers taken over from them: Restore", seconds(restored), seconds(reference), "the same")
+	r.against("compared: Flows and Diff", seconds(compared), seconds(reference), "the same")
+	r.figure("differences", count(tx.Len()))
+	return nil
+}
+
+// installed takes the time of one installation on an empty bridge.
+func installed(ctx context.Context, s *switchboard, install func() error) (time.Duration, error) {
+	if err := s.clear(ctx); err != nil {
+		return 0, err
+	}
+	return clock(install)
+}
+
+// writeFlows writes flows as ovs-ofctl add-flows reads them, and returns how long
+// it took to render them.
+func writeFlows(file string, all []*flows.Flow) (time.Duration, error) {
+	var text []byte
+	took, _ := clock(func() error {
+		for _, f := range all {
+			text = append(append(text, openflow.Text(f)...), '\n')
+		}
+		return nil
+	})
+	return took, os.WriteFile(file, text, 0o600)
+}
