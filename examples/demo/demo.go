@@ -105,7 +105,7 @@ func (d *demo) heading(folder string, pods, policies int) error {
 	title, _, _ := strings.Cut(string(readme), "\n")
 	title = strings.TrimSpace(strings.TrimLeft(title, "# "))
 	_, err = fmt.Fprintf(d.out, "%s  %s\n\n", d.style.paint(bold, strings.ToUpper(title)),
-		d.style.paint(dim, fmt.Sprintf("examples/%s: %d pods, %d policies", filepath.Base(folder), pods, policies)))
+		d.style.paint(dim, fmt.Sprintf("%s, pods: %d, policies: %d", filepath.Base(folder), pods, policies)))
 	return err
 }
 

@@ -46,8 +46,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	interrupted := ctx.Err() != nil
+	left, leftErr := leftovers(func(pid int) bool { return pid == os.Getpid() })
 	stop()
 	switch {
+	case len(left) > 0 || leftErr != nil:
+		fmt.Fprintln(os.Stderr, "demo: could not take everything away again:", left, errors.Join(err, leftErr))
+		os.Exit(1)
 	case err == nil, errors.Is(err, flag.ErrHelp):
 	case interrupted:
 		fmt.Fprintln(os.Stderr, "demo: interrupted, everything is taken away again")
@@ -78,12 +82,13 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case *only != "" && !slices.Contains(examples.Names, *only):
 		return fmt.Errorf("--only: there is no example %q, there are %s", *only, strings.Join(examples.Names, ", "))
-	case os.Geteuid() != 0:
-		return errors.New("pods are network namespaces, which needs root: run with sudo")
 	}
 	var err error
 	if d.datapath, err = datapathOf(*datapath); err != nil {
-		return err
+		return fmt.Errorf("--datapath: %w", err)
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("pods are network namespaces, which needs root: run with sudo")
 	}
 	if d.bin, err = binaries(d.bin); err != nil {
 		return err
@@ -152,7 +157,7 @@ func datapathOf(flag string) (string, error) {
 		}
 		return sandbox.Netdev, nil
 	}
-	return "", fmt.Errorf("--datapath: %q is not netdev, system or auto", flag)
+	return "", fmt.Errorf("%q is not netdev, system or auto", flag)
 }
 
 // binaries finds the folder of the binaries.

@@ -21,7 +21,8 @@ func (t *tally) add(o tally) {
 	t.took += o.took
 }
 
-// String returns the summary: "26 probes of 13 connections, all as expected, 2.1 s".
+// String returns the summary: "13 connections, 26 probes over IPv4 and IPv6, all as
+// expected, 2.1 s".
 func (t tally) String() string {
 	found := "all as expected"
 	switch {
@@ -30,7 +31,7 @@ func (t tally) String() string {
 	case t.mismatches > 1:
 		found = fmt.Sprintf("%d MISMATCHES", t.mismatches)
 	}
-	return fmt.Sprintf("%d connections probed over each address family their ends have, %d probes, %s, in %.1f s",
+	return fmt.Sprintf("%d connections, %d probes over IPv4 and IPv6, %s, %.1f s",
 		t.connections, t.probes, found, t.took.Seconds())
 }
 

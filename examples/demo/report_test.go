@@ -103,7 +103,7 @@ func TestSummaryCountsEachProbeThatDiffers(t *testing.T) {
 	sum := tally{}
 	sum.add(tally{examples: 1, connections: 13, probes: 26, mismatches: n, took: 2 * time.Second})
 	sum.add(tally{examples: 1, connections: 2, probes: 2, took: 500 * time.Millisecond})
-	want := "15 connections probed over each address family their ends have, 28 probes, 3 MISMATCHES, in 2.5 s"
+	want := "15 connections, 28 probes over IPv4 and IPv6, 3 MISMATCHES, 2.5 s"
 	if got := sum.String(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
