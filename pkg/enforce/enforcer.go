@@ -126,7 +126,9 @@ func (e *Enforcer) Run(ctx context.Context) error {
 			}
 		}
 		for _, q := range queries {
-			q.view(e)
+			if !q.begun.Swap(true) {
+				q.view(e)
+			}
 			q.answer(nil)
 		}
 	}

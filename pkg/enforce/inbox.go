@@ -3,6 +3,7 @@ package enforce
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/pkg/cluster"
@@ -17,6 +18,9 @@ type request struct {
 	gone   string // name of a port
 	resync bool
 	view   func(*Enforcer)
+	// begun is set by whoever comes first: the loop as it begins the view, or the
+	// asker as it gives up. A view never runs after its asker has left.
+	begun atomic.Bool
 
 	done chan error // buffered; nil if nobody waits
 }
@@ -67,6 +71,9 @@ func (e *Enforcer) do(ctx context.Context, r *request) error {
 	case err := <-r.done:
 		return err
 	case <-ctx.Done():
+		if r.view != nil && r.begun.Swap(true) {
+			return <-r.done // being looked at now, which is quick
+		}
 		return context.Cause(ctx)
 	case <-e.done:
 		select {
