@@ -110,11 +110,11 @@ func TestAddAgainReplacesWhatIsNotAsItShouldBe(t *testing.T) {
 
 func TestAddReplacesALinkWithoutARecord(t *testing.T) {
 	b := newBed(t)
-	netns, req, raw := b.add("web")
+	netns, req, _ := b.add("web")
 	if err := b.db.DeletePort(b.ctx(), portOf(req)); err != nil { // an agent that died between the two
 		t.Fatal(err)
 	}
-	raw = b.call(wire.Add, request("web", netns), 0)
+	raw := b.call(wire.Add, request("web", netns), 0)
 	req.Config = withPrevResult(req, raw)
 	b.call(wire.Check, req, 0)
 }

@@ -74,10 +74,10 @@ func advise(err error, socket string) error {
   To try policies from files without an agent: sluice simulate -f DIR, or trace and get with -f DIR`, socket, socketVariable)
 	case errors.Is(err, client.ErrNoAgent):
 		return fmt.Errorf(`no agent at %s: nobody listens at the socket
-  The agent has stopped: see its log. What it has written to the bridge is still enforced.`, socket)
+  The agent has stopped: see its log. What it has written to the bridge is still enforced`, socket)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf(`may not use the socket %s: permission denied
-  Only the agent's user may, which is root: try again with sudo.`, socket)
+  Only the agent's user may, which is root: try again with sudo`, socket)
 	}
 	return err
 }
