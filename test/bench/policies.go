@@ -169,7 +169,12 @@ func (n *node) watchFlows(ctx context.Context, s *sightings) error {
 
 // watchPolicies sees policies come and go at a bare watch.
 func (n *node) watchPolicies(ctx context.Context, s *sightings) error {
-	w, err := n.kube.NetworkingV1().NetworkPolicies(benchNamespace).Watch(ctx, metav1.ListOptions{})
+	policies := n.kube.NetworkingV1().NetworkPolicies(benchNamespace)
+	from, err := policies.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	w, err := policies.Watch(ctx, metav1.ListOptions{ResourceVersion: from.ResourceVersion})
 	if err != nil {
 		return err
 	}
