@@ -70,17 +70,18 @@ func (l *Link) prepareIPv6() error {
 		{"accept_ra", "0"},
 		{"autoconf", "0"},
 	} {
-		if err := setIPv6(l.Pod, s.key, s.value); err != nil {
+		if err := setSysctl("ipv6", l.Pod, s.key, s.value); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// setIPv6 sets a net.ipv6.conf sysctl of an interface in the namespace of the
-// calling thread. On a kernel without IPv6 it does nothing.
-func setIPv6(ifName, key, value string) error {
-	const conf = "/proc/sys/net/ipv6/conf"
+// setSysctl sets a sysctl of an interface, under net.ipv4.conf or net.ipv6.conf,
+// in the namespace of the calling thread. On a kernel without the family it does
+// nothing.
+func setSysctl(family, ifName, key, value string) error {
+	conf := "/proc/sys/net/" + family + "/conf"
 	err := os.WriteFile(filepath.Join(conf, ifName, key), []byte(value), 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(conf); errors.Is(err, fs.ErrNotExist) {
@@ -88,7 +89,7 @@ func setIPv6(ifName, key, value string) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("setting sysctl net.ipv6.conf.%s.%s to %s: %w", ifName, key, value, err)
+		return fmt.Errorf("setting sysctl net.%s.conf.%s.%s to %s: %w", family, ifName, key, value, err)
 	}
 	return nil
 }

@@ -90,11 +90,23 @@ func (l *Link) add(netns ns.NetNS) error {
 	return netlink.LinkAdd(veth)
 }
 
-// raiseHost brings the host's end up without IPv6: it is a port of the bridge,
-// and the host must not speak to the pod on it.
+// raiseHost brings the host's end up, deaf: it is a port of the bridge, and the
+// host's own network stack must not speak to the pod on it. Where the datapath is
+// in ovs-vswitchd that stack gets a copy of every packet. Were it to answer ARP
+// the pod would send to its address, and it would forward past all policies.
 func (l *Link) raiseHost() error {
-	if err := setIPv6(l.Host, "disable_ipv6", "1"); err != nil {
-		return err
+	for _, s := range []struct{ family, key, value string }{
+		{"ipv6", "disable_ipv6", "1"},
+		// IPv4 can't be turned off. ip-sysctl: no address is answered for; a source
+		// that is not routed to this interface, and none is, is dropped; and what is
+		// not, is not forwarded.
+		{"ipv4", "arp_ignore", "8"},
+		{"ipv4", "rp_filter", "1"},
+		{"ipv4", "forwarding", "0"},
+	} {
+		if err := setSysctl(s.family, l.Host, s.key, s.value); err != nil {
+			return err
+		}
 	}
 	link, err := netlink.LinkByName(l.Host)
 	if err != nil {
