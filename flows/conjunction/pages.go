@@ -5,13 +5,15 @@ package conjunction
 type pages struct {
 	size  int
 	used  map[uint32]int
-	roomy map[uint32]struct{} // pages with rules and room
+	own   map[uint32]struct{} // pages for those who prefer them only
+	roomy map[uint32]struct{} // other pages with rules and room
 	last  uint32              // no page above it is in use
 }
 
 func (p *pages) init(size int) {
 	p.size = size
 	p.used = map[uint32]int{}
+	p.own = map[uint32]struct{}{}
 	p.roomy = map[uint32]struct{}{}
 }
 
@@ -26,8 +28,14 @@ func (p *pages) claim(page uint32) bool {
 	return true
 }
 
-// take takes a place on the first of the preferred pages that has room, else on
-// the lowest page that has some, else on a new one.
+// maxShared is how many pages a subject shares with others before it gets pages
+// of its own.
+const maxShared = 4
+
+// take takes a place on the first of the preferred pages that has room. Are they
+// all full, it takes one on the lowest page that others have left room on, or, if
+// they are maxShared or more, on a new page that is for those who prefer it: else
+// subjects whose rules come by turns would all be spread over all pages.
 func (p *pages) take(preferred []uint32) uint32 {
 	for _, page := range preferred {
 		if p.claim(page) {
@@ -35,9 +43,12 @@ func (p *pages) take(preferred []uint32) uint32 {
 		}
 	}
 	lowest := uint32(0)
-	for page := range p.roomy {
-		if lowest == 0 || page < lowest {
-			lowest = page
+	own := len(preferred) >= maxShared
+	if !own {
+		for page := range p.roomy {
+			if lowest == 0 || page < lowest {
+				lowest = page
+			}
 		}
 	}
 	if lowest == 0 {
@@ -46,6 +57,9 @@ func (p *pages) take(preferred []uint32) uint32 {
 				break
 			}
 		}
+	}
+	if own {
+		p.own[lowest] = struct{}{}
 	}
 	p.claim(lowest)
 	return lowest
@@ -61,8 +75,9 @@ func (p *pages) note(page uint32) {
 	n := p.used[page]
 	if n == 0 {
 		delete(p.used, page)
+		delete(p.own, page)
 	}
-	if n > 0 && n < p.size {
+	if _, own := p.own[page]; !own && n > 0 && n < p.size {
 		p.roomy[page] = struct{}{}
 	} else {
 		delete(p.roomy, page)
