@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -157,6 +158,16 @@ func TestDemoShowsWhatIsExpectedAndLeavesNothing(t *testing.T) {
 		if !strings.Contains(r.out.String(), want) {
 			t.Errorf("the output lacks %q:\n%s", want, r.out.String())
 		}
+	}
+	r.expectNothingLeft()
+}
+
+// Pods of every example reach, with real packets, what its policies allow, and
+// nothing else: no way goes around the bridge.
+func TestEveryExampleIsEnforced(t *testing.T) {
+	r := start(t, "..", func(c *exec.Cmd) { c.Args = slices.DeleteFunc(c.Args, func(a string) bool { return a == "--only" || a == "guarded-database" }) })
+	if code := r.end(); code != 0 {
+		t.Fatalf("exit code %d\n%s%s", code, r.out.String(), r.errOut.String())
 	}
 	r.expectNothingLeft()
 }
