@@ -75,7 +75,7 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 	}
 	bridge := vsdb.Bridge{
 		Name: bridgeName, DatapathType: vsdb.DatapathDummy, Gateway: gatewayName,
-		GatewayMAC: net.HardwareAddr{0x0a, 0x58, 0, 0, 0, 1}, Tables: flows.TableNames(),
+		GatewayMAC: net.HardwareAddr{0x0a, 0x58, 0, 0, 0, 1}, Tables: flows.TableNames(), Prefixes: flows.TablePrefixes(),
 	}
 	if err := b.db.EnsureBridge(ctx, bridge); err != nil {
 		return b, err
