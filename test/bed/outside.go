@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -16,6 +17,10 @@ var (
 	routerAddrs  = []netip.Addr{netip.MustParseAddr("172.18.0.1"), netip.MustParseAddr("fd00:172:18::1")}
 	uplinkRanges = []int{24, 64} // the lengths of their prefixes
 )
+
+// NodeAddrs returns the addresses of a node towards the outside: those that its
+// Node object lists. They are the same for every bed.
+func NodeAddrs() []netip.Addr { return slices.Clone(nodeAddrs) }
 
 // uplink is the node's interface towards the outside.
 const uplink = "uplink"
@@ -69,7 +74,7 @@ func (b *Bed) connectOutside() (err error) {
 	if err != nil {
 		return fmt.Errorf("connect the node with the outside: %w", err)
 	}
-	b.Node.Addrs = nodeAddrs
+	b.Node.Addrs = NodeAddrs()
 	err = b.outside.Do(func() error {
 		return configure(ifName, func(add adder) error {
 			for i, a := range routerAddrs {
