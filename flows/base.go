@@ -71,8 +71,9 @@ func (p *Pipeline) baseFlows() []*Flow {
 	}
 	toGateway := []ovs.Action{flow.SetText(n.GatewayMAC.String(), "eth_dst"), flow.Set(regOutput, gw), gotoTable(TableIngressPeer)}
 	fromPod := flow.IsMasked(regSource, sourcePod, sourceKindMask)
+	notFromHere := flow.IsMasked(regSource, 0, sourceGateway)
 	for _, a := range n.Gateways {
-		node(TableRoute, 150, flow.IPProtocol(a), 0, append([]ovs.Match{fromPod}, match(flow.DstField(a), a.String())...), toGateway...)
+		node(TableRoute, 150, flow.IPProtocol(a), 0, append([]ovs.Match{notFromHere}, match(flow.DstField(a), a.String())...), toGateway...)
 	}
 	for _, proto := range ipFamilies {
 		node(TableRoute, 50, proto, 0, []ovs.Match{fromPod}, toGateway...)
@@ -81,7 +82,7 @@ func (p *Pipeline) baseFlows() []*Flow {
 	for _, a := range n.Addrs {
 		node(TableIngressPeer, 280, flow.IPProtocol(a), gw, match(flow.SrcField(a), a.String()), gotoTable(TableCommit))
 	}
-	return fs
+	return append(fs, n.tunnelFlows()...)
 }
 
 // judgedAlways are the protocols of which every packet is judged.

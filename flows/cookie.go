@@ -32,6 +32,7 @@ const (
 	KindIngressClause                    // the same for ingress
 	KindEgressRule                       // a rule; a hash of its key
 	KindIngressRule                      // the same for ingress
+	KindRemote                           // another node; a hash of its name
 )
 
 var kindNames = map[Kind]string{
@@ -39,7 +40,7 @@ var kindNames = map[Kind]string{
 	KindUnroutable: "unroutable", KindEgressIsolation: "egress-isolation", KindIngressIsolation: "ingress-isolation",
 	KindEgressPending: "egress-pending", KindIngressPending: "ingress-pending",
 	KindEgressPeer: "egress-peer", KindIngressPeer: "ingress-peer", KindEgressBlock: "egress-block", KindIngressBlock: "ingress-block",
-	KindEgressClause: "egress-clause", KindIngressClause: "ingress-clause", KindEgressRule: "egress-rule", KindIngressRule: "ingress-rule",
+	KindEgressClause: "egress-clause", KindIngressClause: "ingress-clause", KindEgressRule: "egress-rule", KindIngressRule: "ingress-rule", KindRemote: "remote",
 }
 
 // String returns the kind's name, "ingress-rule".
@@ -64,7 +65,7 @@ func (c Cookie) Object() uint64 { return uint64(c) & objectMask }
 // String returns "kind/object".
 func (c Cookie) String() string {
 	switch c.Kind() {
-	case KindEgressRule, KindIngressRule:
+	case KindEgressRule, KindIngressRule, KindRemote:
 		return fmt.Sprintf("%s/%012x", c.Kind(), c.Object())
 	}
 	return fmt.Sprintf("%s/%d", c.Kind(), c.Object())
@@ -74,8 +75,8 @@ func (c Cookie) String() string {
 // is egress's, ingress's follows it.
 func kindOf(e Kind, d Direction) Kind { return e + Kind(d) }
 
-// keyHash is the number of a rule within its kind.
-func keyHash(k RuleKey) uint64 {
+// keyHash is the number of a rule or remote within its kind.
+func keyHash[K ~string](k K) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(k))
 	s := h.Sum64()

@@ -12,16 +12,17 @@ import (
 // world is a plain model of what a pipeline has been told, with a reading of it
 // that knows neither identities nor flows.
 type world struct {
-	node   Node
-	ports  map[string]Port
-	peers  map[netip.Addr]Peer
-	blocks [2]map[Term]Block
-	rules  map[RuleKey]Rule
+	node    Node
+	remotes map[string]Remote
+	ports   map[string]Port
+	peers   map[netip.Addr]Peer
+	blocks  [2]map[Term]Block
+	rules   map[RuleKey]Rule
 }
 
 func newWorld() *world {
 	return &world{
-		node: testNode(), ports: map[string]Port{}, peers: map[netip.Addr]Peer{},
+		node: testNode(), remotes: map[string]Remote{}, ports: map[string]Port{}, peers: map[netip.Addr]Peer{},
 		blocks: [2]map[Term]Block{{}, {}}, rules: map[RuleKey]Rule{},
 	}
 }
@@ -39,6 +40,11 @@ func testNode() Node {
 func (w *world) apply(d Delta) {
 	if d.Node != nil {
 		w.node = *d.Node
+	}
+	for _, c := range d.Remotes {
+		if delete(w.remotes, c.Name); c.Remote != nil {
+			w.remotes[c.Name] = *c.Remote
+		}
 	}
 	for _, c := range d.Ports {
 		if delete(w.ports, c.Name); c.Port != nil {
@@ -66,6 +72,9 @@ func (w *world) apply(d Delta) {
 func (w *world) whole() Delta {
 	n := w.node
 	d := Delta{Node: &n}
+	for name, r := range w.remotes {
+		d.Remotes = append(d.Remotes, RemoteChange{name, &r})
+	}
 	for name, p := range w.ports {
 		d.Ports = append(d.Ports, PortChange{name, &p})
 	}
@@ -201,8 +210,24 @@ func drawRule(t *rapid.T) *Rule {
 // drawDelta draws a change of one object of each kind, or of none.
 func (w *world) drawDelta(t *rapid.T) Delta {
 	var d Delta
-	kinds := rapid.IntRange(1, 15).Draw(t, "kinds")
+	kinds := rapid.IntRange(1, 31).Draw(t, "kinds")
 	gone := func() bool { return rapid.IntRange(0, 3).Draw(t, "gone") == 0 }
+	if kinds&16 != 0 {
+		i := rapid.IntRange(1, 2).Draw(t, "remote")
+		c := RemoteChange{Name: fmt.Sprintf("node%d", i)}
+		if !gone() {
+			c.Remote = &Remote{
+				Tunnel:   netip.AddrFrom4([4]byte{192, 168, 7, byte(rapid.IntRange(2, 5).Draw(t, "tunnel"))}),
+				PodCIDRs: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), 0}), 24)},
+			}
+		}
+		d.Remotes = append(d.Remotes, c)
+		if rapid.IntRange(0, 3).Draw(t, "node too") == 0 {
+			n := w.node
+			n.TunnelOFPort = uint32(rapid.IntRange(0, 1).Draw(t, "tunnel port")) * 9
+			d.Node = &n
+		}
+	}
 	if kinds&1 != 0 {
 		i := rapid.IntRange(0, 3).Draw(t, "port")
 		c := PortChange{Name: fmt.Sprintf("pod%d", i)}

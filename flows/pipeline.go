@@ -16,7 +16,9 @@ type Pipeline struct {
 	node  *Node
 	base  []*Flow // the frame and the node's flows
 	ports map[string]*port
-	sides [2]*side
+	// remotes are the other nodes, by name.
+	remotes map[string]*remote
+	sides   [2]*side
 	// byAddr finds the port of a pod of this node.
 	byAddr map[netip.Addr]*port
 	// restored holds the numbers that a bridge's flows had, until the first Apply.
@@ -45,7 +47,7 @@ type port struct {
 func New() *Pipeline { return newPipeline(conjunction.PageSize) }
 
 func newPipeline(pageSize int) *Pipeline {
-	p := &Pipeline{ports: map[string]*port{}, byAddr: map[netip.Addr]*port{}, restored: newRestored()}
+	p := &Pipeline{ports: map[string]*port{}, remotes: map[string]*remote{}, byAddr: map[netip.Addr]*port{}, restored: newRestored()}
 	for _, d := range Directions {
 		t, r := tablesOf[d], regsOf[d]
 		p.sides[d] = &side{
@@ -82,6 +84,7 @@ func (p *Pipeline) Apply(d Delta) (Changes, error) {
 			dirty[name] = struct{}{}
 		}
 	}
+	p.setRemotes(d.Remotes, d.Node != nil, &out)
 	var gone []*port
 	for _, c := range d.Ports {
 		if old := p.ports[c.Name]; old != nil && c.Port == nil {
@@ -309,6 +312,13 @@ func (p *Pipeline) Flows() iter.Seq[*Flow] {
 		for _, f := range p.base {
 			if !yield(f) {
 				return
+			}
+		}
+		for _, name := range flow.SortedKeys(p.remotes, cmp.Less[string]) {
+			for _, f := range p.remotes[name].flows {
+				if !yield(f) {
+					return
+				}
 			}
 		}
 		for _, name := range flow.SortedKeys(p.ports, cmp.Less[string]) {

@@ -34,9 +34,10 @@ const (
 
 // Values of regSource.
 const (
-	sourceKindMask uint32 = 0xf
+	sourceKindMask uint32 = 0xf // one bit a kind, so that a match can leave one out
 	sourcePod      uint32 = 1
 	sourceGateway  uint32 = 2
+	sourceTunnel   uint32 = 4
 	// sourceSelf marks a pod's connection to its own address, sourceJudged a packet
 	// of a connection that has had its verdict.
 	sourceSelf   uint32 = 0x10

@@ -12,11 +12,15 @@ import (
 func Sample() Delta {
 	n := testNode()
 	n.UserspaceConntrack = true
+	n.TunnelOFPort = 9
 	mac := func(b byte) net.HardwareAddr { return net.HardwareAddr{0x0a, 0x58, 10, 0, 0, b} }
 	db, api, fresh := netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3"), netip.MustParseAddr("10.0.0.4")
 	db6, api6 := netip.MustParseAddr("fd00::2"), netip.MustParseAddr("fd00::3")
 	return Delta{
 		Node: &n,
+		Remotes: []RemoteChange{
+			{"n2", &Remote{Tunnel: netip.MustParseAddr("192.168.7.2"), PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.1.0/24"), netip.MustParsePrefix("fd00:1::/64")}}},
+		},
 		Ports: []PortChange{
 			{"db", &Port{Name: "db", OFPort: 2, MAC: mac(2), Addrs: []netip.Addr{db, db6}, Subject: [2]Subject{{Isolated: true}, {Terms: []Term{1}, Isolated: true}}}},
 			{"api", &Port{Name: "api", OFPort: 3, MAC: mac(3), Addrs: []netip.Addr{api, api6}, Subject: [2]Subject{{Terms: []Term{1}, Isolated: true}, {Terms: []Term{2}, Isolated: true}}}},

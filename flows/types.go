@@ -144,6 +144,9 @@ type Node struct {
 	// Addrs are all addresses of the node: traffic from them through the gateway
 	// port always reaches the pods of this node (probes).
 	Addrs []netip.Addr
+	// TunnelOFPort is the OpenFlow port number of the tunnel port, zero if there is
+	// none. Its destination is set flow by flow.
+	TunnelOFPort uint32
 	// UserspaceConntrack is true on the netdev and dummy datapaths. Their connection
 	// tracking knows no SCTP ports, so that one association would stand for all
 	// between two addresses, and can't remove an ICMPv6 entry. There every packet
@@ -152,20 +155,43 @@ type Node struct {
 	UserspaceConntrack bool
 }
 
+// Remote is another node of the cluster whose pods are reached through the tunnel
+// port. Nodes that the underlay routes to need no Remote: their pods lie behind
+// the gateway.
+type Remote struct {
+	// Tunnel is the node's underlay address: where packets to its pods are sent,
+	// and the only one they are taken from.
+	Tunnel netip.Addr
+	// PodCIDRs are the node's pod ranges, its gateways' addresses the first of each.
+	PodCIDRs []netip.Prefix
+}
+
+// RemoteMAC is the Ethernet address that stands for every other node's gateway:
+// the node's own network stack sends to it, and no frame with it leaves the
+// bridge but through the tunnel.
+var RemoteMAC = net.HardwareAddr{0x0a, 0x58, 0xff, 0xff, 0xff, 0xfe}
+
 // Delta is a change of what the pipeline has to enforce. Each list is applied
 // in order; deltas name an object at most once.
 type Delta struct {
 	// Node, if set, replaces what is known of the node.
-	Node   *Node
-	Ports  []PortChange
-	Peers  []PeerChange
-	Blocks []BlockChange
-	Rules  []RuleChange
+	Node    *Node
+	Remotes []RemoteChange
+	Ports   []PortChange
+	Peers   []PeerChange
+	Blocks  []BlockChange
+	Rules   []RuleChange
 }
 
 // Empty reports whether the delta changes nothing.
 func (d *Delta) Empty() bool {
-	return d.Node == nil && len(d.Ports) == 0 && len(d.Peers) == 0 && len(d.Blocks) == 0 && len(d.Rules) == 0
+	return d.Node == nil && len(d.Remotes) == 0 && len(d.Ports) == 0 && len(d.Peers) == 0 && len(d.Blocks) == 0 && len(d.Rules) == 0
+}
+
+// RemoteChange sets another node, or removes it if Remote is nil.
+type RemoteChange struct {
+	Name   string
+	Remote *Remote
 }
 
 // PortChange sets a port, or removes it if Port is nil.

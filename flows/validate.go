@@ -17,6 +17,9 @@ func (p *Pipeline) validate(d *Delta) error {
 			return fmt.Errorf("node: gateway MAC %q is not an Ethernet address", n.GatewayMAC)
 		}
 	}
+	if err := p.validateRemotes(d.Remotes); err != nil {
+		return err
+	}
 	if err := p.validatePorts(d.Ports); err != nil {
 		return err
 	}
@@ -50,6 +53,41 @@ func (p *Pipeline) validate(d *Delta) error {
 			if s.EndPort != 0 && s.EndPort < s.Port {
 				return fmt.Errorf("rule %s: port range %d-%d ends before it begins", c.Key, s.Port, s.EndPort)
 			}
+		}
+	}
+	return nil
+}
+
+func (p *Pipeline) validateRemotes(changes []RemoteChange) error {
+	cidrs := map[netip.Prefix]string{}
+	changed := map[string]bool{}
+	for _, c := range changes {
+		changed[c.Name] = true
+	}
+	if len(changes) > 0 {
+		for name, r := range p.remotes {
+			for _, cidr := range r.PodCIDRs {
+				if !changed[name] {
+					cidrs[cidr.Masked()] = name
+				}
+			}
+		}
+	}
+	for _, c := range changes {
+		if c.Remote == nil {
+			continue
+		}
+		if !c.Remote.Tunnel.IsValid() {
+			return fmt.Errorf("remote %s: no tunnel address", c.Name)
+		}
+		for _, cidr := range c.Remote.PodCIDRs {
+			if !cidr.IsValid() {
+				return fmt.Errorf("remote %s: pod range %v is not valid", c.Name, cidr)
+			}
+			if other, taken := cidrs[cidr.Masked()]; taken {
+				return fmt.Errorf("remote %s: pod range %s is remote %s's", c.Name, cidr, other)
+			}
+			cidrs[cidr.Masked()] = c.Name
 		}
 	}
 	return nil
