@@ -115,10 +115,13 @@ func (n *node) socket() string { return n.path("agent.sock") }
 
 func (n *node) path(name string) string { return filepath.Join(n.dir, name) }
 
-func (n *node) startAgent() (err error) {
-	n.agent, err = startProcess(n.path("sluice-agent"),
+func (n *node) startAgent() error {
+	agent, err := startProcess(n.path("sluice-agent"),
 		"--node-name", nodeName, "--kubeconfig", n.api.Kubeconfig(), "--ovsdb", n.ovs.Endpoint(), "--ovs-run-dir", n.ovs.RunDir(),
 		"--datapath", "netdev", "--socket", n.socket(), "--health-address", "")
+	if err == nil {
+		n.agent = agent
+	}
 	return err
 }
 
