@@ -29,6 +29,8 @@ const (
 	IDPrimary = IDPrefix + "primary"
 	// IDGateway marks the gateway port of a bridge; its value is the bridge's name.
 	IDGateway = IDPrefix + "gateway"
+	// IDTunnel marks the tunnel port of a bridge; its value is the bridge's name.
+	IDTunnel = IDPrefix + "tunnel"
 )
 
 // IDs lists the keys an Attachment may use.
@@ -171,7 +173,7 @@ func ParseAttachment(ids map[string]string) (Attachment, error) {
 // ours reports whether external_ids are those of a pod's port.
 func ours(ids map[string]string) bool {
 	for key := range ids {
-		if strings.HasPrefix(key, IDPrefix) && key != IDGateway {
+		if strings.HasPrefix(key, IDPrefix) && key != IDGateway && key != IDTunnel {
 			return true
 		}
 	}

@@ -38,6 +38,8 @@ type Bridge struct {
 	// MTU is the MTU to ask for the gateway's interface; zero leaves it to Open
 	// vSwitch.
 	MTU int
+	// Tunnel is the port to other nodes; nil means none.
+	Tunnel *Tunnel
 	// Tables are the names of the OpenFlow tables; a table that is not here loses
 	// its name. Nil leaves tables as they are.
 	Tables map[uint8]string
@@ -46,6 +48,15 @@ type Bridge struct {
 	// all others apart. They apply only if Tables is set. Tables that are not here
 	// have Open vSwitch's default, nw_dst and nw_src.
 	Prefixes map[uint8][]string
+}
+
+// Tunnel is a tunnel port whose far end is set flow by flow
+// (ovs-vswitchd.conf.db(5), options:remote_ip).
+type Tunnel struct {
+	// Name is the name of the port, at most 15 bytes.
+	Name string
+	// Type is "geneve" or "vxlan".
+	Type string
 }
 
 // BridgeState is what a bridge is.
@@ -63,6 +74,10 @@ type BridgeState struct {
 	GatewayOFPort uint32
 	// GatewayMAC is the Ethernet address of the gateway's interface.
 	GatewayMAC net.HardwareAddr
+	// Tunnel is the name of the tunnel port, empty if there is none, and
+	// TunnelOFPort its OpenFlow port number.
+	Tunnel       string
+	TunnelOFPort uint32
 }
 
 // EnsureBridge makes the bridge, its local port and its gateway port, or changes
@@ -116,6 +131,10 @@ func (b *Bridge) validate() error {
 		return fmt.Errorf("field Gateway %q: want 1 to 15 bytes, and not the bridge's name", b.Gateway)
 	case len(b.GatewayMAC) != 0 && len(b.GatewayMAC) != 6:
 		return fmt.Errorf("field GatewayMAC %q is not an Ethernet address", b.GatewayMAC)
+	case b.Tunnel != nil && (b.Tunnel.Name == "" || len(b.Tunnel.Name) > 15 || b.Tunnel.Name == b.Name || b.Tunnel.Name == b.Gateway):
+		return fmt.Errorf("field Tunnel.Name %q: want 1 to 15 bytes, and not another port's name", b.Tunnel.Name)
+	case b.Tunnel != nil && b.Tunnel.Type != "geneve" && b.Tunnel.Type != "vxlan":
+		return fmt.Errorf("field Tunnel.Type %q: want geneve or vxlan", b.Tunnel.Type)
 	case b.MTU < 0:
 		return fmt.Errorf("MTU %d is negative", b.MTU)
 	}
@@ -192,6 +211,8 @@ func (b *BridgeState) missing() string {
 		return fmt.Sprintf("the bridge has no datapath id; is datapath type %s available?", b.DatapathType)
 	case b.GatewayOFPort == 0:
 		return fmt.Sprintf("gateway port %s has no OpenFlow port number", b.Gateway)
+	case b.Tunnel != "" && b.TunnelOFPort == 0:
+		return fmt.Sprintf("tunnel port %s has no OpenFlow port number", b.Tunnel)
 	}
 	return ""
 }
@@ -217,20 +238,25 @@ func (s *session) bridgeState(name string) (BridgeState, error) {
 	}
 	for _, uuid := range row.Ports {
 		port := portRow{UUID: uuid}
-		if !get(s, portTable, &port) || port.ExternalIDs[IDGateway] != name {
+		if !get(s, portTable, &port) {
 			continue
 		}
-		state.Gateway = port.Name
+		gateway, tunnel := port.ExternalIDs[IDGateway] == name, port.ExternalIDs[IDTunnel] == name
+		if !gateway && !tunnel {
+			continue
+		}
+		// A port without an interface yet has no number yet.
 		iface := interfaceRow{Name: port.Name}
-		if !get(s, interfaceTable, &iface) {
-			continue
-		}
+		get(s, interfaceTable, &iface)
 		number, err := iface.number()
-		if err != nil {
-			return state, fmt.Errorf("gateway of bridge %s: %w", name, err)
+		switch {
+		case err != nil:
+			return state, fmt.Errorf("port %s of bridge %s: %w", port.Name, name, err)
+		case gateway:
+			state.Gateway, state.GatewayOFPort, state.GatewayMAC = port.Name, number, iface.address()
+		default:
+			state.Tunnel, state.TunnelOFPort = port.Name, number
 		}
-		state.GatewayOFPort = number
-		state.GatewayMAC = iface.address()
 	}
 	return state, nil
 }

@@ -58,6 +58,8 @@ type interfaceRow struct {
 	MAC        *string `ovsdb:"mac"`
 	MACInUse   *string `ovsdb:"mac_in_use"`
 	MTURequest *int    `ovsdb:"mtu_request"`
+	// Options are those of the interface's type, such as a tunnel's remote_ip.
+	Options map[string]string `ovsdb:"options"`
 }
 
 type flowTableRow struct {
@@ -92,7 +94,7 @@ func monitored() []client.MonitorOption {
 			&br.OtherConfig, &br.Ports, &br.FlowTables),
 		client.WithTable(&port, &port.Name, &port.Interfaces, &port.ExternalIDs),
 		client.WithTable(&iface, &iface.Name, &iface.Type, &iface.OFPort, &iface.Error, &iface.MAC,
-			&iface.MACInUse, &iface.MTURequest),
+			&iface.MACInUse, &iface.MTURequest, &iface.Options),
 		client.WithTable(&table, &table.Name, &table.Prefixes),
 	}
 }

@@ -75,7 +75,27 @@ func (p *plan) bridge(b Bridge) error {
 	if b.MTU != 0 {
 		gateway.MTURequest = ptr(b.MTU)
 	}
-	return p.port(b.Name, row.Ports, b.Gateway, map[string]string{IDGateway: b.Name}, gateway)
+	if err := p.port(b.Name, row.Ports, b.Gateway, map[string]string{IDGateway: b.Name}, gateway); err != nil {
+		return err
+	}
+	return p.tunnel(b, row.Ports)
+}
+
+// tunnel plans the bridge's tunnel port, and the end of one under another name
+// or no longer wanted.
+func (p *plan) tunnel(b Bridge, attached []string) error {
+	for _, uuid := range attached {
+		port := portRow{UUID: uuid}
+		if get(p.session, portTable, &port) && port.ExternalIDs[IDTunnel] == b.Name && (b.Tunnel == nil || port.Name != b.Tunnel.Name) {
+			p.add(detachPort(port.UUID))
+		}
+	}
+	if b.Tunnel == nil {
+		return nil
+	}
+	return p.port(b.Name, attached, b.Tunnel.Name, map[string]string{IDTunnel: b.Name}, interfaceRow{
+		Name: b.Tunnel.Name, Type: b.Tunnel.Type, Options: map[string]string{"remote_ip": "flow"},
+	})
 }
 
 // change plans the difference between a bridge's row and what it should be.
@@ -108,7 +128,8 @@ func (p *plan) change(row, want bridgeRow) error {
 }
 
 // port plans a port of the bridge with one interface. Of an interface that
-// exists it changes the type, the MAC and the MTU, if they are given.
+// exists it changes the type, the MAC, the MTU and the options, if they are
+// given.
 func (p *plan) port(bridge string, attached []string, name string, ids map[string]string, want interfaceRow) error {
 	row := portRow{Name: name}
 	if !get(p.session, portTable, &row) {
@@ -148,6 +169,9 @@ func (p *plan) port(bridge string, attached []string, name string, ids map[strin
 	}
 	if want.MTURequest != nil && !same(want.MTURequest, iface.MTURequest) {
 		fields = append(fields, &want.MTURequest)
+	}
+	if want.Options != nil && !maps.Equal(want.Options, iface.Options) {
+		fields = append(fields, &want.Options)
 	}
 	if len(fields) == 0 {
 		return nil
