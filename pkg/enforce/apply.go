@@ -36,6 +36,9 @@ func (e *Enforcer) apply(delta flows.Delta) (changes flows.Changes, whole bool) 
 	if delta.Node != nil {
 		enter(flows.Delta{Node: delta.Node})
 	}
+	for _, r := range delta.Remotes {
+		enter(flows.Delta{Remotes: []flows.RemoteChange{r}})
+	}
 	for _, b := range delta.Blocks {
 		enter(flows.Delta{Blocks: []flows.BlockChange{b}})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -45,6 +46,7 @@ type Enforcer struct {
 	compiler *policy.Compiler
 	pipeline *flows.Pipeline
 	node     *flows.Node // set, but not yet applied
+	remotes  map[string]flows.RemoteChange // changed, but not yet applied
 	ports    map[string]policy.LocalPort
 	synced   bool
 	started  bool // the first turn has been written
@@ -62,7 +64,7 @@ func New(cfg Config) *Enforcer {
 	e := &Enforcer{
 		cfg: cfg, done: make(chan struct{}),
 		compiler: policy.New(cfg.Node), pipeline: flows.New(), ports: map[string]policy.LocalPort{},
-		problems: map[cluster.Key][]policy.Problem{}, rejected: map[string]rejection{},
+		remotes: map[string]flows.RemoteChange{}, problems: map[cluster.Key][]policy.Problem{}, rejected: map[string]rejection{},
 	}
 	if cfg.PortAddresses {
 		e.compiler.UsePortAddresses()
@@ -159,6 +161,8 @@ func (e *Enforcer) absorb(rs []*request, waiting *[]*request) []*request {
 			e.compiler.Update(r.events...)
 		case r.node != nil:
 			e.node = r.node
+		case r.remote != nil:
+			e.remotes[r.remote.Name] = *r.remote
 		case r.port != nil:
 			e.ports[r.port.Name] = *r.port
 			e.compiler.SetPort(*r.port)
@@ -195,6 +199,10 @@ func (e *Enforcer) turn(ctx context.Context) error {
 		e.report(errors.New(p.String()))
 	}
 	delta.Node, e.node = e.node, nil
+	for _, name := range slices.Sorted(maps.Keys(e.remotes)) {
+		delta.Remotes = append(delta.Remotes, e.remotes[name])
+	}
+	clear(e.remotes)
 	diff := !e.started || e.stale
 	changes, whole := e.apply(delta)
 	if !whole && !diff {

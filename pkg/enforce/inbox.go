@@ -16,6 +16,7 @@ type request struct {
 	node   *flows.Node
 	port   *policy.LocalPort
 	gone   string // name of a port
+	remote *flows.RemoteChange
 	resync bool
 	view   func(*Enforcer)
 	// begun is set by whoever comes first: the loop as it begins the view, or the
@@ -95,6 +96,17 @@ func (e *Enforcer) Emit(events []cluster.Event) {
 
 // SetNode tells what the pipeline must know of its node. It doesn't wait.
 func (e *Enforcer) SetNode(n flows.Node) { e.inbox.put(&request{node: &n}) }
+
+// SetRemote adds or replaces another node that is reached through the tunnel. It
+// doesn't wait.
+func (e *Enforcer) SetRemote(name string, r flows.Remote) {
+	e.inbox.put(&request{remote: &flows.RemoteChange{Name: name, Remote: &r}})
+}
+
+// DeleteRemote removes another node. It doesn't wait.
+func (e *Enforcer) DeleteRemote(name string) {
+	e.inbox.put(&request{remote: &flows.RemoteChange{Name: name}})
+}
 
 // SetPort adds or replaces a pod's port and returns when the bridge enforces
 // what is known of its pod, which is nothing but its isolation if the pod is

@@ -162,8 +162,11 @@ func meaning(v enforce.View, table flows.Table, c flows.Cookie, s trace.Step) st
 	}
 	switch table {
 	case flows.TableClassifier:
-		if c.Kind() == flows.KindNode {
+		switch c.Kind() {
+		case flows.KindNode:
 			return "comes from the node's network stack"
+		case flows.KindRemote:
+			return "comes through the tunnel from another node"
 		}
 		return "comes from the pod, by its own addresses"
 	case flows.TableConntrack:
@@ -174,8 +177,11 @@ func meaning(v enforce.View, table flows.Table, c flows.Cookie, s trace.Step) st
 		}
 		return "a new connection"
 	case flows.TableRoute:
-		if c.Kind() == flows.KindNode {
+		switch c.Kind() {
+		case flows.KindNode:
 			return "leaves through the gateway"
+		case flows.KindRemote:
+			return "leaves through the tunnel to another node"
 		}
 		return "goes to a pod of this node"
 	case flows.TableEgressPeer, flows.TableIngressPeer:
