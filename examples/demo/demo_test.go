@@ -165,7 +165,9 @@ func TestDemoShowsWhatIsExpectedAndLeavesNothing(t *testing.T) {
 // Pods of every example reach, with real packets, what its policies allow, and
 // nothing else: no way goes around the bridge.
 func TestEveryExampleIsEnforced(t *testing.T) {
-	r := start(t, "..", func(c *exec.Cmd) { c.Args = slices.DeleteFunc(c.Args, func(a string) bool { return a == "--only" || a == "guarded-database" }) })
+	r := start(t, "..", func(c *exec.Cmd) {
+		c.Args = slices.DeleteFunc(c.Args, func(a string) bool { return a == "--only" || a == "guarded-database" })
+	})
 	if code := r.end(); code != 0 {
 		t.Fatalf("exit code %d\n%s%s", code, r.out.String(), r.errOut.String())
 	}

@@ -45,7 +45,7 @@ type Enforcer struct {
 	// What follows belongs to the loop.
 	compiler *policy.Compiler
 	pipeline *flows.Pipeline
-	node     *flows.Node // set, but not yet applied
+	node     *flows.Node                   // set, but not yet applied
 	remotes  map[string]flows.RemoteChange // changed, but not yet applied
 	ports    map[string]policy.LocalPort
 	synced   bool
