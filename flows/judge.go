@@ -96,6 +96,20 @@ func (p *Pipeline) PortByAddr(a netip.Addr) (Port, bool) {
 	return Port{}, false
 }
 
+// RemoteByAddr returns the other node in whose pod ranges an address lies, if the
+// tunnel leads there.
+func (p *Pipeline) RemoteByAddr(a netip.Addr) (name string, r Remote, ok bool) {
+	if p.node == nil || p.node.TunnelOFPort == 0 {
+		return "", Remote{}, false
+	}
+	for name, r := range p.remotes {
+		if slices.ContainsFunc(r.PodCIDRs, func(cidr netip.Prefix) bool { return cidr.Contains(a) }) {
+			return name, r.Remote, true
+		}
+	}
+	return "", Remote{}, false
+}
+
 // Port returns a port by its name.
 func (p *Pipeline) Port(name string) (Port, bool) {
 	if pt := p.ports[name]; pt != nil {

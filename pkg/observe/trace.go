@@ -33,6 +33,8 @@ type end struct {
 	local bool
 	addrs []netip.Addr
 	mac   net.HardwareAddr
+	// tunnel is the underlay address of the node it is on, if a tunnel leads there.
+	tunnel netip.Addr
 }
 
 // Trace asks the bridge for the way of a connection's first packet, and says
@@ -61,6 +63,13 @@ func (o *Observer) Trace(ctx context.Context, req api.TraceRequest) (*api.Explan
 	if err != nil {
 		return nil, err
 	}
+	if err := o.cfg.Enforcer.Look(ctx, func(v enforce.View) {
+		if _, r, ok := v.Pipeline().RemoteByAddr(src); ok {
+			from.tunnel = r.Tunnel
+		}
+	}); err != nil {
+		return nil, err
+	}
 	if protocol == 1 && src.Is6() {
 		protocol = 58
 	}
@@ -68,9 +77,17 @@ func (o *Observer) Trace(ctx context.Context, req api.TraceRequest) (*api.Explan
 		InPort: node.GatewayOFPort, SrcMAC: node.GatewayMAC, DstMAC: node.GatewayMAC,
 		Src: src, Dst: dst, Protocol: protocol,
 	}
-	if from.local {
+	switch {
+	case from.local:
 		p.InPort, p.SrcMAC = from.OFPort, from.mac
-	} else if to.local {
+	case from.tunnel.IsValid():
+		// As it comes out of the tunnel from the other node.
+		p.InPort, p.SrcMAC, p.DstMAC = node.TunnelOFPort, flows.RemoteMAC, flows.RemoteMAC
+		p.Extra = "tun_src=" + from.tunnel.String()
+		if from.tunnel.Is6() {
+			p.Extra = "tun_ipv6_src=" + from.tunnel.String()
+		}
+	case to.local:
 		p.DstMAC = to.mac
 	}
 	if req.Port != 0 {
