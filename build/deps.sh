@@ -5,6 +5,7 @@
 #   demo     Open vSwitch and the tools for network namespaces
 #   test     as demo, and what the tests need besides the Kubernetes binaries
 #   lint     shellcheck
+#   cluster  as test, and what nodes of a cluster run and their images hold
 #   kernel   an emulator and a kernel with the openvswitch module to run in it
 #
 # Says nothing and takes no time when all is there. No service is started: the
@@ -40,7 +41,7 @@ root() {
 	fi
 }
 
-apt_get() { root env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get -qq -o Dpkg::Use-Pty=0 "$@"; }
+apt_get() { root env DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@"; }
 
 # no_services makes maintainer scripts start no daemon for as long as this script
 # runs. Where a policy is there already, it is the machine's own and stays.
@@ -67,7 +68,7 @@ packages() {
 	# Nor are they to start at the next boot.
 	for package in "${missing[@]}"; do
 		case $package in
-		openvswitch-switch | etcd-server)
+		openvswitch-switch | etcd-server | containerd)
 			! command -v systemctl >/dev/null || root systemctl --quiet disable "${package/etcd-server/etcd}.service" ;;
 		esac
 	done
@@ -133,13 +134,17 @@ kernel() {
 	mv "$temp" "$dir"
 }
 
-[ $# -gt 0 ] || die "usage: deps.sh build|demo|test|lint|kernel..."
+[ $# -gt 0 ] || die "usage: deps.sh build|demo|test|lint|cluster|kernel..."
 for purpose; do
 	case $purpose in
 	build) ;;
 	demo) packages openvswitch-switch iproute2 ;;
 	# gcc is for the race detector.
 	test) packages openvswitch-switch iproute2 conntrack etcd-server gcc libc6-dev ;;
+	cluster)
+		packages openvswitch-switch iproute2 util-linux etcd-server containerd runc nftables conntrack \
+			gcc libc6-dev dash busybox curl netcat-openbsd bind9-dnsutils
+		;;
 	lint) packages shellcheck ;;
 	kernel)
 		packages qemu-system-x86 kmod

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds Kubernetes commands from the module in this folder and keeps them in
-# the cache: build.sh [COMMAND...], by default those that every test needs.
+# the cache: build.sh [COMMAND...], by default those that every test needs. Besides
+# what is in cmd/ there are agnhost, which test pods run, and the suite e2e.test.
 # What is cached is not built again. Prints the folder the commands are in.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -24,8 +25,14 @@ flock 9
 for command in "${commands[@]}"; do
 	[ -x "$dir/$command" ] && continue
 	echo "building $command $version (minutes the first time, then cached)" >&2
-	CGO_ENABLED=0 GOFLAGS=-mod=readonly nice go build -trimpath -buildvcs=false -ldflags "$ldflags" \
-		-o "$dir/.$command.new" "k8s.io/kubernetes/cmd/$command"
+	build=(build)
+	package=cmd/$command
+	case $command in
+	agnhost) package=test/images/agnhost ;;
+	e2e.test) build=(test -c) package=test/e2e ;;
+	esac
+	CGO_ENABLED=0 GOFLAGS=-mod=readonly nice go "${build[@]}" -trimpath -buildvcs=false -ldflags "$ldflags" \
+		-o "$dir/.$command.new" "k8s.io/kubernetes/$package"
 	mv "$dir/.$command.new" "$dir/$command"
 done
 echo "$dir"

@@ -13,8 +13,12 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/sluice-cni/sluice/test/controlplane"
 	"github.com/sluice-cni/sluice/test/need"
 )
+
+// services is the range of ClusterIPs.
+var services = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")}
 
 // startTimeout is how long each daemon may take until it serves. kube-apiserver
 // takes about 4 s on an idle machine and ten times that in an emulated one.
@@ -42,8 +46,7 @@ type APIServer struct {
 	dir       string
 	temporary bool // dir is ours to remove
 	options   Options
-	addr      netip.Addr // the loopback address all daemons listen on
-	ca        *authority
+	plane     controlplane.Config
 
 	// The administrator's ways in.
 	config     *rest.Config
@@ -97,16 +100,23 @@ func New(ctx context.Context, options Options) (_ *APIServer, err error) {
 		}
 	}()
 
-	if s.addr, err = loopback(etcdPort, etcdPeerPort, serverPort, controllersPort); err != nil {
+	addr, err := loopback(controlplane.EtcdPort, controlplane.EtcdPeerPort, controlplane.ServerPort, controlplane.ControllersPort)
+	if err != nil {
 		return nil, err
 	}
-	if err := s.writePKI(); err != nil {
+	s.plane = controlplane.Config{
+		Dir: s.dir, Listen: addr, Serve: []netip.Addr{addr}, Services: services,
+		// A loopback address is refused here, and an address of the machine's own
+		// depends on the machine. Nothing uses the endpoint it becomes.
+		Advertise: netip.MustParseAddr("192.0.2.1"),
+	}
+	if err := s.plane.WriteFiles(); err != nil {
 		return nil, err
 	}
-	if s.kubeconfig, err = s.KubeconfigFor("admin", "system:masters"); err != nil {
+	if s.kubeconfig, err = s.KubeconfigFor("admin", controlplane.Admin); err != nil {
 		return nil, err
 	}
-	if s.config, err = s.ConfigFor("admin", "system:masters"); err != nil {
+	if s.config, err = s.ConfigFor("admin", controlplane.Admin); err != nil {
 		return nil, err
 	}
 	if s.client, err = kubernetes.NewForConfig(s.config); err != nil {
@@ -130,7 +140,7 @@ func New(ctx context.Context, options Options) (_ *APIServer, err error) {
 }
 
 // URL returns the server's address, such as "https://127.8.4.2:6443".
-func (s *APIServer) URL() string { return s.url(serverPort) }
+func (s *APIServer) URL() string { return s.plane.URL() }
 
 // Config returns the client configuration of the administrator. The caller may
 // change it. It has no rate limit: the API server has its own.
@@ -154,7 +164,7 @@ func (s *APIServer) Start(ctx context.Context) error {
 	if s.server != nil {
 		return errors.New("start kube-apiserver: it runs")
 	}
-	path, err := lookup("kube-apiserver")
+	path, err := controlplane.Lookup("kube-apiserver")
 	if err != nil {
 		return err
 	}

@@ -1,29 +1,10 @@
 package apiserver
 
-import (
-	"fmt"
-	"os/exec"
-
-	"github.com/sluice-cni/sluice/test/cache"
-)
+import "github.com/sluice-cni/sluice/test/controlplane"
 
 // BuildCommand builds the Kubernetes binaries that are missing.
-const BuildCommand = "make kubernetes"
+const BuildCommand = controlplane.BuildCommand
 
 // Binary returns the path at which build/kubernetes/build.sh puts a Kubernetes
 // command. It need not be there.
-func Binary(command string) (string, error) {
-	return cache.Path("kubernetes-"+Version, command)
-}
-
-// lookup returns the path of a Kubernetes command that is there.
-func lookup(command string) (string, error) {
-	path, err := Binary(command)
-	if err != nil {
-		return "", err
-	}
-	if _, err := exec.LookPath(path); err != nil {
-		return "", fmt.Errorf("find %s %s: %w (run: %s)", command, Version, err, BuildCommand)
-	}
-	return path, nil
-}
+func Binary(command string) (string, error) { return controlplane.Binary(command) }

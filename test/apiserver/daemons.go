@@ -10,25 +10,14 @@ import (
 	"net/http"
 	"net/netip"
 	"os/exec"
-	"strconv"
-	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-)
 
-// The ports the daemons listen on, all on the instance's own address.
-const (
-	etcdPort        = 2379
-	etcdPeerPort    = 2380
-	serverPort      = 6443
-	controllersPort = 10257
+	"github.com/sluice-cni/sluice/test/controlplane"
 )
-
-// serviceCIDR is the range of ClusterIPs.
-const serviceCIDR = "10.96.0.0/16"
 
 // loopback finds an address in 127.0.0.0/8 on which the ports are free.
 //
@@ -60,31 +49,16 @@ func bindable(addr netip.Addr, ports []uint16) error {
 	return nil
 }
 
-func (s *APIServer) hostPort(port uint16) string { return netip.AddrPortFrom(s.addr, port).String() }
-
-func (s *APIServer) url(port uint16) string { return "https://" + s.hostPort(port) }
-
 func (s *APIServer) startEtcd(ctx context.Context) error {
 	path, err := exec.LookPath("etcd")
 	if err != nil {
 		return fmt.Errorf("start etcd: %w (run: apt-get install etcd-server)", err)
 	}
-	client, peer := "http://"+s.hostPort(etcdPort), "http://"+s.hostPort(etcdPeerPort)
-	s.etcd, err = startProcess(s.dir, "etcd", path,
-		"--name=test",
-		"--data-dir="+s.path("etcd"),
-		"--unsafe-no-fsync", // what a power failure leaves is of no interest
-		"--listen-client-urls="+client,
-		"--advertise-client-urls="+client,
-		"--listen-peer-urls="+peer,
-		"--initial-advertise-peer-urls="+peer,
-		"--initial-cluster=test="+peer,
-		"--log-level=warn",
-	)
+	s.etcd, err = startProcess(s.dir, "etcd", path, s.plane.EtcdFlags()...)
 	if err != nil {
 		return err
 	}
-	return waitReady(ctx, s.etcd, func(ctx context.Context) error { return healthy(ctx, client+"/health") })
+	return waitReady(ctx, s.etcd, func(ctx context.Context) error { return healthy(ctx, s.plane.EtcdURL()+"/health") })
 }
 
 func healthy(ctx context.Context, url string) error {
@@ -108,25 +82,7 @@ func healthy(ctx context.Context, url string) error {
 }
 
 func (s *APIServer) serverFlags() []string {
-	flags := []string{
-		"--etcd-servers=http://" + s.hostPort(etcdPort),
-		"--bind-address=" + s.addr.String(),
-		// A loopback address is refused here, and an address of the machine's own
-		// depends on the machine. Nothing uses the endpoint it becomes.
-		"--advertise-address=192.0.2.1",
-		"--secure-port=" + strconv.Itoa(serverPort),
-		"--tls-cert-file=" + s.path("server.crt"),
-		"--tls-private-key-file=" + s.path("server.key"),
-		"--client-ca-file=" + s.path("ca.crt"),
-		"--service-account-issuer=https://kubernetes.default.svc",
-		"--service-account-key-file=" + s.path("sa.key"),
-		"--service-account-signing-key-file=" + s.path("sa.key"),
-		"--service-cluster-ip-range=" + serviceCIDR,
-		"--authorization-mode=Node,RBAC",
-		"--enable-admission-plugins=NodeRestriction",
-		"--allow-privileged=true",
-		"--profiling=false",
-	}
+	flags := s.plane.ServerFlags(s.plane.Listen)
 	if !s.options.ServiceAccounts {
 		flags = append(flags, "--disable-admission-plugins=ServiceAccount")
 	}
@@ -134,7 +90,7 @@ func (s *APIServer) serverFlags() []string {
 }
 
 func (s *APIServer) startControllers(ctx context.Context) error {
-	path, err := lookup("kube-controller-manager")
+	path, err := controlplane.Lookup("kube-controller-manager")
 	if err != nil {
 		return err
 	}
@@ -143,24 +99,12 @@ func (s *APIServer) startControllers(ctx context.Context) error {
 		return err
 	}
 	s.controllers, err = startProcess(s.dir, "kube-controller-manager", path,
-		"--kubeconfig="+kubeconfig,
-		"--authentication-kubeconfig="+kubeconfig,
-		"--authorization-kubeconfig="+kubeconfig,
-		"--bind-address="+s.addr.String(),
-		"--secure-port="+strconv.Itoa(controllersPort),
-		"--tls-cert-file="+s.path("server.crt"),
-		"--tls-private-key-file="+s.path("server.key"),
-		"--controllers="+strings.Join(s.options.Controllers, ","),
-		"--root-ca-file="+s.path("ca.crt"),
-		"--service-account-private-key-file="+s.path("sa.key"),
-		"--use-service-account-credentials=true",
-		"--leader-elect=false",
-	)
+		s.plane.ControllersFlags(kubeconfig, s.options.Controllers...)...)
 	if err != nil {
 		return err
 	}
 	return waitReady(ctx, s.controllers, func(ctx context.Context) error {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.hostPort(controllersPort))
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", netip.AddrPortFrom(s.plane.Listen, controlplane.ControllersPort).String())
 		if err != nil {
 			return err
 		}

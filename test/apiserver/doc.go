@@ -11,6 +11,7 @@
 // empty without the "clusterrole-aggregation-controller".
 package apiserver
 
-// Version is the Kubernetes version of the binaries. It is the one that
-// build/kubernetes/go.mod names.
-const Version = "v1.34.4"
+import "github.com/sluice-cni/sluice/test/controlplane"
+
+// Version is the Kubernetes version of the binaries.
+const Version = controlplane.Version

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+
+	"github.com/sluice-cni/sluice/test/controlplane"
 )
 
 // Kubectl runs kubectl as the administrator and returns what it prints. The
@@ -21,7 +23,7 @@ func (s *APIServer) Apply(ctx context.Context, manifests string) error {
 }
 
 func (s *APIServer) kubectl(ctx context.Context, stdin string, args ...string) (string, error) {
-	path, err := lookup("kubectl")
+	path, err := controlplane.Lookup("kubectl")
 	if err != nil {
 		return "", err
 	}

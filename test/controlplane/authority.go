@@ -1,4 +1,4 @@
-package apiserver
+package controlplane
 
 import (
 	"crypto/ecdsa"
@@ -9,24 +9,28 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
-	"net"
+	"net/netip"
 	"time"
 )
 
-// lifetime is how long certificates are valid: longer than any test.
-const lifetime = 24 * time.Hour
+// lifetime is how long certificates are valid: longer than any cluster of tests.
+const lifetime = 30 * 24 * time.Hour
 
-// authority is a certificate authority that lives as long as one API server.
-type authority struct {
+// Authority is a certificate authority. It lives as long as one control plane.
+type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	pem  []byte // the certificate
 }
 
-// pair is a certificate and its private key, in PEM.
-type pair struct{ cert, key []byte }
+// Pair is a certificate and its private key, in PEM.
+type Pair struct{ Cert, Key []byte }
 
-func newAuthority(name string) (*authority, error) {
+// Cert returns the authority's own certificate in PEM.
+func (a *Authority) Cert() []byte { return a.pem }
+
+// NewAuthority makes a certificate authority.
+func NewAuthority(name string) (*Authority, error) {
 	key, err := newKey()
 	if err != nil {
 		return nil, fmt.Errorf("make the key of authority %s: %w", name, err)
@@ -42,39 +46,42 @@ func newAuthority(name string) (*authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse the certificate of authority %s: %w", name, err)
 	}
-	return &authority{cert: cert, key: key, pem: encodeCert(der)}, nil
+	return &Authority{cert: cert, key: key, pem: encodeCert(der)}, nil
 }
 
-// server issues a certificate for a TLS server at the given addresses.
-func (a *authority) server(name string, addrs ...net.IP) (pair, error) {
+// Server issues a certificate for a TLS server with the given names and
+// addresses.
+func (a *Authority) Server(name string, hosts []string, addrs ...netip.Addr) (Pair, error) {
 	template := certificate(pkix.Name{CommonName: name})
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	template.IPAddresses = addrs
-	template.DNSNames = []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}
+	template.DNSNames = hosts
+	for _, addr := range addrs {
+		template.IPAddresses = append(template.IPAddresses, addr.AsSlice())
+	}
 	return a.issue(template)
 }
 
-// client issues a certificate that names a Kubernetes user and its groups.
-func (a *authority) client(user string, groups ...string) (pair, error) {
+// Client issues a certificate that names a Kubernetes user and its groups.
+func (a *Authority) Client(user string, groups ...string) (Pair, error) {
 	template := certificate(pkix.Name{CommonName: user, Organization: groups})
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	return a.issue(template)
 }
 
-func (a *authority) issue(template *x509.Certificate) (pair, error) {
+func (a *Authority) issue(template *x509.Certificate) (Pair, error) {
 	key, err := newKey()
 	if err != nil {
-		return pair{}, fmt.Errorf("make the key of %s: %w", template.Subject.CommonName, err)
+		return Pair{}, fmt.Errorf("make the key of %s: %w", template.Subject.CommonName, err)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
-		return pair{}, fmt.Errorf("make the certificate of %s: %w", template.Subject.CommonName, err)
+		return Pair{}, fmt.Errorf("make the certificate of %s: %w", template.Subject.CommonName, err)
 	}
 	keyPEM, err := encodeKey(key)
 	if err != nil {
-		return pair{}, fmt.Errorf("encode the key of %s: %w", template.Subject.CommonName, err)
+		return Pair{}, fmt.Errorf("encode the key of %s: %w", template.Subject.CommonName, err)
 	}
-	return pair{cert: encodeCert(der), key: keyPEM}, nil
+	return Pair{Cert: encodeCert(der), Key: keyPEM}, nil
 }
 
 func certificate(subject pkix.Name) *x509.Certificate {
