@@ -3,14 +3,14 @@
 package examples
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
+
+	"github.com/sluice-cni/sluice/pkg/simulate"
 )
 
 // Names are the folders of the examples, the simplest first.
@@ -39,8 +39,8 @@ func (e End) String() string {
 // Expectation says of one connection whether it is allowed.
 type Expectation struct {
 	From, To End
-	Protocol string // "TCP", "UDP" or "SCTP"
-	Port     uint16 // at To
+	Protocol string // "TCP", "UDP", "SCTP" or "ICMP"
+	Port     uint16 // at To; zero for ICMP
 	Allow    bool
 	// Because is the reason, for the reader; often empty.
 	Because string
@@ -70,67 +70,28 @@ func ReadExpected(folder string) ([]Expectation, error) {
 	return list, nil
 }
 
-// ParseExpected reads expectations, one a line: from, to, protocol, port and
-// verdict, apart by blanks, then the reason after a "#". Lines with no more than
-// a comment are passed over.
-func ParseExpected(r io.Reader) (list []Expectation, err error) {
-	lines := bufio.NewScanner(r)
-	for n := 1; lines.Scan(); n++ {
-		text, because, _ := strings.Cut(lines.Text(), "#")
-		fields := strings.Fields(text)
-		if len(fields) == 0 {
-			continue
-		}
-		x, err := parseLine(fields)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
-		}
-		x.Because = strings.TrimSpace(because)
-		list = append(list, x)
+// ParseExpected reads expectations as the command "sluice simulate --expect"
+// does.
+func ParseExpected(r io.Reader) ([]Expectation, error) {
+	read, err := simulate.ParseExpectations(r)
+	if err != nil {
+		return nil, err
 	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read lines: %w", err)
+	list := make([]Expectation, len(read))
+	for i, x := range read {
+		list[i] = Expectation{
+			From: endOf(x.From), To: endOf(x.To),
+			Protocol: strings.ToUpper(x.Protocol), Port: x.Port, Allow: x.Allow, Because: x.Because,
+		}
 	}
 	return list, nil
 }
 
-func parseLine(fields []string) (x Expectation, err error) {
-	if len(fields) != 5 {
-		return x, fmt.Errorf("has %d fields, want from, to, protocol, port and verdict", len(fields))
+// endOf returns the end that a checked name stands for.
+func endOf(text string) End {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return End{Addr: addr}
 	}
-	if x.From, err = parseEnd(fields[0]); err != nil {
-		return x, fmt.Errorf("from: %w", err)
-	}
-	if x.To, err = parseEnd(fields[1]); err != nil {
-		return x, fmt.Errorf("to: %w", err)
-	}
-	switch x.Protocol = fields[2]; x.Protocol {
-	case "TCP", "UDP", "SCTP":
-	default:
-		return x, fmt.Errorf("protocol: %q is not TCP, UDP or SCTP", x.Protocol)
-	}
-	port, err := strconv.ParseUint(fields[3], 10, 16)
-	if err != nil || port == 0 {
-		return x, fmt.Errorf("port: %q is not a number from 1 to 65535", fields[3])
-	}
-	x.Port = uint16(port)
-	switch fields[4] {
-	case "allow":
-		x.Allow = true
-	case "deny":
-	default:
-		return x, fmt.Errorf("verdict: %q is not allow or deny", fields[4])
-	}
-	return x, nil
-}
-
-func parseEnd(text string) (End, error) {
-	if namespace, name, ok := strings.Cut(text, "/"); ok {
-		return End{Namespace: namespace, Name: name}, nil
-	}
-	addr, err := netip.ParseAddr(text)
-	if err != nil {
-		return End{}, fmt.Errorf("%q is neither namespace/name nor an address", text)
-	}
-	return End{Addr: addr}, nil
+	namespace, name, _ := strings.Cut(text, "/")
+	return End{Namespace: namespace, Name: name}
 }

@@ -163,11 +163,11 @@ func TestAPIServerTakesTheManifestsAsTheyAre(t *testing.T) {
 func TestParseExpectedNamesLineAndField(t *testing.T) {
 	for _, test := range []struct{ line, want string }{
 		{"a/b a/c TCP 1", "line 2: has 4 fields"},
-		{"a a/c TCP 1 allow", `line 2: from: "a" is neither namespace/name nor an address`},
+		{"a a/c TCP 1 allow", `line 2: from: "a" is neither NAMESPACE/POD nor an address`},
 		{"a/b 10.0.0.300 TCP 1 allow", `line 2: to: "10.0.0.300"`},
-		{"a/b a/c tcp 1 allow", `line 2: protocol: "tcp"`},
-		{"a/b a/c TCP 0 allow", `line 2: port: "0"`},
-		{"a/b a/c TCP 65536 allow", `line 2: port: "65536"`},
+		{"a/b a/c TPC 1 allow", `line 2: protocol and port: "TPC/1"`},
+		{"a/b a/c TCP 0 allow", `line 2: protocol and port: "TCP/0"`},
+		{"a/b a/c TCP 65536 allow", `line 2: protocol and port: "TCP/65536"`},
 		{"a/b a/c TCP 1 maybe", `line 2: verdict: "maybe"`},
 	} {
 		_, err := ParseExpected(strings.NewReader("# from to\n" + test.line + "\n"))
