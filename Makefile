@@ -62,6 +62,15 @@ build: deps-build ## the binaries, in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 	@[ ! -e bin/sluice ] || ln -sf sluice bin/kubectl-sluice
 
+.PHONY: image
+image: deps-image build ## the container images, in bin/sluice-image.tar, without a container engine
+	build/image/build.sh bin/sluice-image.tar -version '$(VERSION)' -revision '$(COMMIT)' -created '$(DATE)'
+	@ls -sh bin/sluice-image.tar
+
+.PHONY: manifests
+manifests: deps-build ## render build/chart into build/manifests
+	cd build/manifests && GOFLAGS=-mod=readonly go run .
+
 .PHONY: lint
 lint: deps-lint ## gofmt, go vet, staticcheck, shellcheck
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
