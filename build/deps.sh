@@ -6,6 +6,7 @@
 #   test     as demo, and what the tests need besides the Kubernetes binaries
 #   lint     shellcheck
 #   cluster  as test, and what nodes of a cluster run and their images hold
+#   image    what unpacks the Debian packages in the container images
 #   kernel   an emulator and a kernel with the openvswitch module to run in it
 #
 # Says nothing and takes no time when all is there. No service is started: the
@@ -146,6 +147,7 @@ for purpose; do
 			gcc libc6-dev dash busybox curl netcat-openbsd bind9-dnsutils
 		;;
 	lint) packages shellcheck ;;
+	image) packages mmdebstrap ;;
 	kernel)
 		packages qemu-system-x86 kmod
 		kernel
