@@ -115,6 +115,22 @@ func TestFlowsThatAreShownAreReal(t *testing.T) {
 	}
 }
 
+// Every module that go.mod names directly stands in the page about dependencies.
+func TestEveryDirectModuleIsExplained(t *testing.T) {
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := pages(t)[filepath.Join(root, "docs/dependencies.md")]
+	for _, m := range requireRE.FindAllStringSubmatch(string(mod), -1) {
+		if !strings.Contains(m[2], "indirect") && !strings.Contains(page, m[1]) {
+			t.Errorf("docs/dependencies.md says nothing of %s", m[1])
+		}
+	}
+}
+
+var requireRE = regexp.MustCompile(`(?m)^\t(\S+) v\S+(.*)$`)
+
 var testRE = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]*)(?:/([^`]+))?`")
 
 // Tests that the documentation names exist, with their cases: a case is named
