@@ -137,7 +137,11 @@ func testFirstList(t *testing.T, s server) {
 	if diff := cmp.Diff(want, r.objects[identity{kindNamespace, Key{Name: "shop"}}]); diff != "" {
 		t.Errorf("namespace (-want +got):\n%s", diff)
 	}
-	node := &Node{Name: "n1", PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}, Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
+	addr := []netip.Addr{netip.MustParseAddr("192.0.2.1")}
+	node := &Node{Name: "n1", PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}, Addrs: addr, Internal: addr}
+	if got, ok := r.objects[identity{kindNode, Key{Name: "n1"}}].(*Node); ok {
+		node.Created = got.Created // the server's clock
+	}
 	if diff := cmp.Diff(node, r.objects[identity{kindNode, Key{Name: "n1"}}], addrs); diff != "" {
 		t.Errorf("node (-want +got):\n%s", diff)
 	}

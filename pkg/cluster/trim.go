@@ -141,10 +141,13 @@ func TrimNamespace(in *corev1.Namespace) *Namespace {
 	return &Namespace{Name: in.Name, Labels: labels}
 }
 
-// TrimNode reduces a node to its pod ranges and addresses. As with TrimPod the
-// node is never nil, and the error names what was left out of it.
+// TrimNode reduces a node to its age, pod ranges and addresses. As with TrimPod
+// the node is never nil, and the error names what was left out of it.
 func TrimNode(in *corev1.Node) (*Node, error) {
 	node := &Node{Name: in.Name}
+	if !in.CreationTimestamp.IsZero() {
+		node.Created = in.CreationTimestamp.Unix()
+	}
 	var errs field.ErrorList
 	add := func(text string, path *field.Path) {
 		cidr, err := netip.ParsePrefix(text)
@@ -169,8 +172,13 @@ func TrimNode(in *corev1.Node) (*Node, error) {
 		if err != nil {
 			path := field.NewPath("status", "addresses").Index(i).Child("address")
 			errs = append(errs, field.Invalid(path, a.Address, err.Error()))
-		} else if !slices.Contains(node.Addrs, ip) {
+			continue
+		}
+		if !slices.Contains(node.Addrs, ip) {
 			node.Addrs = append(node.Addrs, ip)
+		}
+		if a.Type == corev1.NodeInternalIP && !slices.Contains(node.Internal, ip) {
+			node.Internal = append(node.Internal, ip)
 		}
 	}
 	if len(errs) > 0 {

@@ -64,6 +64,12 @@ type Node struct {
 	PodCIDRs []netip.Prefix
 	// Addrs are the node's InternalIP and ExternalIP addresses.
 	Addrs []netip.Addr
+	// Internal are those of Addrs that are an InternalIP, in the order of
+	// status.addresses: where other nodes reach it.
+	Internal []netip.Addr
+	// Created is the time of metadata.creationTimestamp, in seconds since 1970; zero
+	// if nothing says it.
+	Created int64
 }
 
 // Event is one change of the cluster: exactly one of the object fields is set,
