@@ -21,7 +21,7 @@ type Pipeline struct {
 	sides   [2]*side
 	// byAddr finds the port of a pod of this node.
 	byAddr map[netip.Addr]*port
-	// restored holds the numbers that a bridge's flows had, until the first Apply.
+	// restored holds the numbers that a bridge's flows had, until Restored.
 	restored *restored
 }
 
@@ -130,7 +130,6 @@ func (p *Pipeline) Apply(d Delta) (Changes, error) {
 		}
 	}
 	out.diff(old, now)
-	p.endRestore()
 	return out, nil
 }
 

@@ -2,8 +2,8 @@ package flows
 
 import "github.com/sluice-cni/sluice/flows/internal/flow"
 
-// The registers of the pipeline. Each has one meaning and one table that
-// writes it; zero always means "nothing there".
+// The registers of the pipeline. Each has one meaning; who writes it is said
+// with it. Zero always means "nothing there".
 const (
 	// regSource tells where the packet came from; written by Classifier (kind)
 	// and ConntrackState (sourceSelf, sourceJudged).

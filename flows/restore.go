@@ -29,8 +29,8 @@ func newRestored() *restored {
 // regions and pages then get the numbers they have there, so that what has not
 // changed since needs no flow to be written, and the rule ids that live
 // connections carry stay true. Flows that mean nothing to the pipeline are
-// passed over. Restore is called before the first Apply, which has to bring
-// everything there is: numbers that nothing claims then are free.
+// passed over. Restore is called before the first Apply, and Restored once
+// everything there is has been applied.
 func (p *Pipeline) Restore(actual iter.Seq[*Flow]) {
 	r := p.restored
 	for f := range actual {
@@ -66,8 +66,8 @@ func (p *Pipeline) Restore(actual iter.Seq[*Flow]) {
 	}
 }
 
-// endRestore forgets what was restored once everything has been applied.
-func (p *Pipeline) endRestore() {
+// Restored forgets what Restore told: numbers that nothing has claimed are free.
+func (p *Pipeline) Restored() {
 	p.restored = newRestored()
 	for _, s := range p.sides {
 		s.rules.Restored()

@@ -151,7 +151,7 @@ type Node struct {
 	// tracking knows no SCTP ports, so that one association would stand for all
 	// between two addresses, and can't remove an ICMPv6 entry. There every packet
 	// of these protocols from the side that began is judged, not only the first
-	// one. See docs/sctp.md.
+	// one. See docs/datapaths.md.
 	UserspaceConntrack bool
 }
 

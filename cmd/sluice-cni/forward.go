@@ -110,7 +110,7 @@ func explain(err error, conf *wire.Config, silent uint) error {
 		return answered
 	case errors.Is(err, wire.ErrUnreachable):
 		return types.NewError(silent,
-			fmt.Sprintf("cannot reach sluice-agent at %s: check that the agent's pod runs on this node", conf.Socket),
+			fmt.Sprintf("cannot reach sluice-agent at %s: check that it runs on this node", conf.Socket),
 			err.Error())
 	case errors.Is(err, context.DeadlineExceeded):
 		return types.NewError(silent,

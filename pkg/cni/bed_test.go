@@ -64,7 +64,7 @@ func newBed(t testing.TB, options ...func(*Options)) *bed {
 	}
 	o := Options{
 		Ports: db, Enforcer: b.enforcer, Pool: newPool(t, "10.244.1.0/24", "fd00:244:1::/64"),
-		Bridge: b.bridge, MTU: 1450, ChecksumInSoftware: true,
+		Bridge: b.bridge, MTU: func() int { return 1450 }, ChecksumInSoftware: true,
 	}
 	for _, f := range options {
 		f(&o)

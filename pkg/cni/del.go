@@ -91,9 +91,8 @@ func (s *Server) GC(ctx context.Context, req wire.Request) error {
 // Such are those of pods that were deleted while no agent ran, and all of them
 // after a reboot.
 //
-// Call it when the agent starts, after Listen and before requests are served: the
-// plugin counts on the first (see its forwarder.del), ADD is quicker for the
-// second. It may be called at any time after.
+// Call it when the agent starts, after Listen: the plugin counts on that (see its
+// forwarder.del). It may be called at any time after.
 func (s *Server) Reconcile(ctx context.Context) error {
 	if err := s.syncPool(ctx); err != nil {
 		return err

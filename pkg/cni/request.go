@@ -97,7 +97,7 @@ func (s *Server) mtu(conf *wire.Config) int {
 	if conf.MTU != 0 {
 		return conf.MTU
 	}
-	return s.cfg.MTU
+	return s.cfg.MTU()
 }
 
 // cniError makes a CNI error of one that happened while doing what step says. It

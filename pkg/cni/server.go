@@ -58,8 +58,9 @@ type Options struct {
 	// configuration; DefaultNetwork if empty. An ADD to another is refused, since a
 	// GC of one network must not remove the attachments of another.
 	Network string
-	// MTU of the pods' interfaces in bytes, unless the CNI configuration has one.
-	MTU int
+	// MTU returns the MTU of the pods' interfaces in bytes, unless the CNI
+	// configuration has one. It is asked for each pod.
+	MTU func() int
 	// ChecksumInSoftware is for the userspace datapath: see podlink.Link.
 	ChecksumInSoftware bool
 }

@@ -51,8 +51,8 @@ type Enforcer struct {
 	synced   bool
 	started  bool // the first turn has been written
 	stale    bool // the bridge may differ from the pipeline
-	commits  uint64
-	written  uint64
+	// Counters, see Stats.
+	commits, written, failed uint64
 	// problems of the policies that are there.
 	problems map[cluster.Key][]policy.Problem
 	// rejected are ports the pipeline refused, with what was to be done.
@@ -116,8 +116,8 @@ func (e *Enforcer) Run(ctx context.Context) error {
 				if ctx.Err() != nil {
 					continue
 				}
+				e.failed++
 				logger.Error(err, "Could not write the bridge, trying again", "delay", delay)
-				e.report(err)
 				retry, delay = time.After(delay), min(2*delay, maxRetryDelay)
 			} else {
 				delay = retryDelay
@@ -213,7 +213,10 @@ func (e *Enforcer) turn(ctx context.Context) error {
 	if diff {
 		tx = openflow.Diff(e.pipeline.Flows(), actual)
 	}
-	e.started = true
+	if !e.started {
+		e.pipeline.Restored()
+		e.started = true
+	}
 	if len(tx.Add) == 0 && len(tx.Delete) == 0 {
 		e.stale = false
 		return nil

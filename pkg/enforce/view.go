@@ -52,7 +52,7 @@ func (v View) Ready() bool { return v.e.started && !v.e.stale }
 
 // Stats counts what was written.
 func (v View) Stats() Stats {
-	return Stats{Bundles: v.e.commits, Flows: v.e.written, Cut: v.e.sweep.cut.Load()}
+	return Stats{Bundles: v.e.commits, Flows: v.e.written, Failed: v.e.failed, Cut: v.e.sweep.cut.Load()}
 }
 
 // Problems lists what is wrong with policies that are there, by policy.
@@ -72,6 +72,8 @@ type Stats struct {
 	// Bundles is how many bundles were committed, Flows how many flow changes
 	// they held.
 	Bundles, Flows uint64
+	// Failed is how often the bridge could not be read or written.
+	Failed uint64
 	// Cut is how many live connections lost their permission and were removed
 	// from connection tracking.
 	Cut uint64

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
 	"golang.org/x/sys/unix"
@@ -42,7 +43,7 @@ func Call(ctx context.Context, socket string, cmd Command, req Request) (json.Ra
 	httpReq.Header.Set("Content-Type", "application/json")
 	httpResp, err := transport.RoundTrip(httpReq)
 	if err != nil {
-		return nil, fmt.Errorf("asking the agent at %s to %s: %w", socket, cmd, err)
+		return nil, fmt.Errorf("%s: asking the agent at %s: %w", strings.ToUpper(string(cmd)), socket, err)
 	}
 	defer httpResp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(httpResp.Body, MaxBody+1))

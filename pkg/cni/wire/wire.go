@@ -68,3 +68,10 @@ func PortName(containerID, ifName string) string {
 	sum := sha256.Sum256([]byte(containerID + "/" + ifName))
 	return "sl" + hex.EncodeToString(sum[:])[:13]
 }
+
+// IsPortName reports whether an interface's name is of the form that PortName
+// gives.
+func IsPortName(name string) bool {
+	digits, ok := strings.CutPrefix(name, "sl")
+	return ok && len(digits) == 13 && strings.Trim(digits, "0123456789abcdef") == ""
+}
