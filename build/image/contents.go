@@ -29,7 +29,7 @@ var programs = []program{
 	// Process 1 of the daemons, which take a signal to it for no reason to end.
 	{path: "/usr/bin/tini"},
 	// For the scripts, and for whoever looks into a container.
-	{path: "/bin/busybox", links: []string{"cat", "grep", "ip", "ls", "mv", "ps", "rm", "sh"}},
+	{path: "/bin/busybox", links: []string{"cat", "grep", "ip", "ls", "mv", "ps", "rm", "sh", "sleep"}},
 }
 
 // data are files that programs read.

@@ -2,7 +2,10 @@ module github.com/sluice-cni/sluice/build/manifests
 
 go 1.26.8
 
-require helm.sh/helm/v3 v3.22.0
+require (
+	github.com/google/go-cmp v0.7.0
+	helm.sh/helm/v3 v3.22.0
+)
 
 require (
 	dario.cat/mergo v1.0.1 // indirect

@@ -18,18 +18,26 @@ import (
 // start, and some clusters keep critical priorities for it.
 const namespace = "kube-system"
 
+// chartDir is the chart's folder, from this one.
+const chartDir = "../chart"
+
 // variants are the manifests and the values that each is rendered with.
 var variants = []struct {
 	file, about string
 	values      map[string]any
 }{
 	{"sluice.yaml", "Sluice, with Open vSwitch in pods of its own.", nil},
-	{"sluice-host-ovs.yaml", "Sluice, on the nodes' own Open vSwitch.", map[string]any{"ovs": map[string]any{"mode": "host"}}},
+	{"sluice-host-ovs.yaml", "Sluice, on the nodes' own Open vSwitch.", hostOVS},
+	{"sluice-cleanup.yaml", "Takes Sluice off the nodes.", map[string]any{"cleanup": true}},
+	{"sluice-host-ovs-cleanup.yaml", "Takes Sluice off nodes with their own Open vSwitch.",
+		map[string]any{"cleanup": true, "ovs": hostOVS["ovs"]}},
 }
+
+var hostOVS = map[string]any{"ovs": map[string]any{"mode": "host"}}
 
 func main() {
 	for _, v := range variants {
-		text, err := render("../chart", v.about, v.values)
+		text, err := render(chartDir, v.about, v.values)
 		if err == nil {
 			err = os.WriteFile(v.file, []byte(text), 0o644)
 		}
