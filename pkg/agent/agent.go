@@ -65,7 +65,7 @@ func Run(ctx context.Context, cfg *config.Config) error {
 	})
 	a.cni = cni.NewServer(cni.Options{
 		Ports: a.db, Enforcer: enforcerPorts{a}, Pool: a.node.pool, Bridge: cfg.Bridge, Network: cfg.Network,
-		MTU: cfg.MTU, ChecksumInSoftware: a.node.userspace(),
+		MTU: a.node.mtu, ChecksumInSoftware: a.node.userspace(),
 	})
 	return a.run(ctx)
 }
@@ -123,13 +123,15 @@ func newSource(cfg *config.Config) (cluster.Source, error) {
 	return cluster.NewAPISource(client, cluster.APIOptions{}), nil
 }
 
-// hear passes events on: those of this node's Node object to the node, all to
-// the enforcer.
+// hear passes events on: those of Node objects to the node, all to the enforcer.
 func (a *Agent) hear(events []cluster.Event) {
 	for _, e := range events {
 		if e.Node != nil && e.Node.Name == a.cfg.NodeName && !e.Deleted {
 			a.node.set(e.Node)
 		}
+	}
+	if a.node.cluster.Update(events) {
+		a.node.poke()
 	}
 	a.enforcer.Emit(events)
 }

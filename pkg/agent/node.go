@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +17,9 @@ import (
 	"github.com/sluice-cni/sluice/ovs/vsdb"
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/cni"
+	"github.com/sluice-cni/sluice/pkg/cni/wire"
 	"github.com/sluice-cni/sluice/pkg/ipam"
+	"github.com/sluice-cni/sluice/pkg/nodes"
 	"github.com/sluice-cni/sluice/pkg/route"
 )
 
@@ -28,10 +32,15 @@ type node struct {
 	a        *Agent
 	datapath string
 	pool     *ipam.Pool
+	cluster  *nodes.Table
 	wake     chan struct{} // has one place
+
+	others others      // of the loop
+	told   *flows.Node // the enforcer's; of the loop
 
 	mu     sync.Mutex
 	object *cluster.Node // the Node object as last heard
+	plan   *nodes.Plan   // how pods and others are reached; nil before the first setup
 	failed error         // why the node is not set up
 }
 
@@ -41,7 +50,7 @@ func newNode(a *Agent, datapath string) (*node, error) {
 		return nil, err
 	}
 	return &node{
-		a: a, datapath: datapath, pool: pool, wake: make(chan struct{}, 1),
+		a: a, datapath: datapath, pool: pool, cluster: nodes.NewTable(), wake: make(chan struct{}, 1),
 		failed: errors.New("the node's pod ranges are not known yet"),
 	}, nil
 }
@@ -65,12 +74,18 @@ func (n *node) poke() {
 	}
 }
 
+// lookAgain is how often the node's setup is looked at though nothing has told
+// of a change: interfaces that go down take routes with them unsaid.
+const lookAgain = time.Minute
+
 // run sets the node up, again after each change of what it depends on.
 func (n *node) run(ctx context.Context) error {
-	if err := route.Watch(ctx, n.poke); err != nil {
+	if err := route.Watch(ctx, wire.IsPortName, n.poke); err != nil {
 		return err
 	}
 	n.poke() // ranges may be configured
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
 	var again <-chan time.Time
 	for {
 		select {
@@ -78,6 +93,7 @@ func (n *node) run(ctx context.Context) error {
 			return nil
 		case <-n.wake:
 		case <-again:
+		case <-look.C:
 		}
 		again = nil
 		err := n.setup(ctx)
@@ -99,10 +115,20 @@ func (n *node) setup(ctx context.Context) error {
 		return err
 	}
 	cfg := n.a.cfg
+	interfaces, err := route.Interfaces(cfg.Gateway)
+	if err != nil {
+		return err
+	}
+	local := nodes.Local{PodCIDRs: cidrs, Interfaces: interfaces}
+	plan := n.cluster.Plan(nodes.Config{Node: cfg.NodeName, Mode: cfg.Mode, Gateway: cfg.Gateway, MTU: cfg.MTU}, local)
+	n.tell(ctx, plan)
+	n.mu.Lock()
+	n.plan = plan
+	n.mu.Unlock()
 	gateways, prefixes := gatewaysOf(cidrs)
 	bridge := vsdb.Bridge{
-		Name: cfg.Bridge, DatapathType: n.datapath, Gateway: cfg.Gateway, GatewayMAC: gatewayMAC(gateways), MTU: cfg.MTU,
-		Tables: flows.TableNames(), Prefixes: flows.TablePrefixes(),
+		Name: cfg.Bridge, DatapathType: n.datapath, Gateway: cfg.Gateway, GatewayMAC: gatewayMAC(gateways), MTU: plan.MTU,
+		Tunnel: n.tunnel(), Tables: flows.TableNames(), Prefixes: flows.TablePrefixes(),
 	}
 	if err := n.a.db.EnsureBridge(ctx, bridge); err != nil {
 		return err
@@ -112,7 +138,7 @@ func (n *node) setup(ctx context.Context) error {
 		return err
 	}
 	n.a.vswitchd.setDatapath(state.DatapathType)
-	if _, err := (route.Gateway{Name: cfg.Gateway, Addrs: prefixes, MTU: cfg.MTU}).Ensure(ctx); err != nil {
+	if _, err := (route.Gateway{Name: cfg.Gateway, Addrs: prefixes, MTU: plan.MTU}).Ensure(ctx); err != nil {
 		return err
 	}
 	if err := n.pool.SetCIDRs(cidrs); err != nil {
@@ -122,11 +148,30 @@ func (n *node) setup(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.a.enforcer.SetNode(flows.Node{
+	told := &flows.Node{
 		GatewayOFPort: state.GatewayOFPort, GatewayMAC: state.GatewayMAC, Gateways: gateways, PodCIDRs: cidrs, Addrs: addrs,
-		UserspaceConntrack: n.userspace(),
-	})
-	return nil
+		TunnelOFPort: state.TunnelOFPort, UserspaceConntrack: n.userspace(),
+	}
+	if !reflect.DeepEqual(told, n.told) {
+		n.a.enforcer.SetNode(*told)
+		n.told = told
+	}
+	v4, v6 := slices.ContainsFunc(gateways, netip.Addr.Is4), slices.ContainsFunc(gateways, netip.Addr.Is6)
+	if err := route.Forward(v4, v6, interfaces); err != nil {
+		return err
+	}
+	return n.reach(ctx, plan, local)
+}
+
+// mtu returns the MTU of the interfaces of pods, in bytes. None is attached
+// before it is known.
+func (n *node) mtu() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.plan == nil {
+		return n.a.cfg.MTU
+	}
+	return n.plan.MTU
 }
 
 // cidrs are the pod ranges: the configured ones, else the Node object's.

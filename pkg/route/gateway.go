@@ -1,5 +1,10 @@
 // Package route sets up the node's own network stack: the gateway port's
-// interface, its addresses, and with them the routes to the node's pods.
+// interface with its addresses, and with them the routes to the node's pods;
+// routes to other nodes' pods; the source address of what pods send to outside of
+// the cluster; and the sysctls these need.
+//
+// Every part compares what there is with what there should be and writes the
+// difference, so that doing it again, and again, costs a look.
 package route
 
 import (
@@ -7,7 +12,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -45,20 +49,35 @@ func (g Gateway) Ensure(ctx context.Context) (int, error) {
 			return 0, fmt.Errorf("gateway %s: set MTU %d: %w", g.Name, g.MTU, err)
 		}
 	}
-	// Only what the bridge's flows send here arrives, and the node must not learn
-	// addresses or routes from pods.
-	for key, value := range map[string]string{"accept_ra": "0", "autoconf": "0", "accept_dad": "0", "forwarding": "1"} {
-		if err := setSysctl(filepath.Join("net/ipv6/conf", g.Name, key), value); err != nil {
-			return 0, fmt.Errorf("gateway %s: %w", g.Name, err)
-		}
-	}
-	if err := setSysctl(filepath.Join("net/ipv4/conf", g.Name, "forwarding"), "1"); err != nil {
+	if err := setSysctls(g.sysctls()); err != nil {
 		return 0, fmt.Errorf("gateway %s: %w", g.Name, err)
 	}
-	if err := netlink.LinkSetUp(link); err != nil {
-		return 0, fmt.Errorf("gateway %s: set up: %w", g.Name, err)
+	if link.Attrs().Flags&net.FlagUp == 0 {
+		if err := netlink.LinkSetUp(link); err != nil {
+			return 0, fmt.Errorf("gateway %s: set up: %w", g.Name, err)
+		}
 	}
 	return index, g.ensureAddrs(link)
+}
+
+// sysctls are what the interface needs.
+func (g Gateway) sysctls() map[string]string {
+	v4, v6 := filepath.Join("net/ipv4/conf", g.Name), filepath.Join("net/ipv6/conf", g.Name)
+	return map[string]string{
+		// Only what the bridge's flows send here arrives, and the node must not learn
+		// addresses or routes from pods.
+		filepath.Join(v6, "accept_ra"):  "0",
+		filepath.Join(v6, "autoconf"):   "0",
+		filepath.Join(v6, "accept_dad"): "0",
+		filepath.Join(v4, "forwarding"): "1",
+		filepath.Join(v6, "forwarding"): "1",
+		// The bridge has checked whose address a packet bears. The kernel's strict
+		// check (RFC 3704), which looks for a route back by the same interface, can
+		// only do harm: packets of other nodes' pods come out of the tunnel before the
+		// route to that node is there, or though it leads elsewhere. Loose, 2, is what
+		// counts whatever net.ipv4.conf.all.rp_filter is: of the two the larger one.
+		filepath.Join(v4, "rp_filter"): "2",
+	}
 }
 
 func (g Gateway) wait(ctx context.Context) (netlink.Link, error) {
@@ -100,7 +119,7 @@ func (g Gateway) ensureAddrs(link netlink.Link) error {
 		if slices.Contains(there, p) {
 			continue
 		}
-		a := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+		a := &netlink.Addr{IPNet: ipNet(p)}
 		if p.Addr().Is6() {
 			a.Flags = unix.IFA_F_NODAD
 		}
@@ -121,27 +140,12 @@ func NodeAddrs() ([]netip.Addr, error) {
 	}
 	var out []netip.Addr
 	for _, a := range all {
-		if p, ok := prefix(a.IPNet); ok && !p.Addr().IsLoopback() && !p.Addr().IsLinkLocalUnicast() {
+		if p, ok := prefix(a.IPNet); ok && outward(p.Addr()) {
 			out = append(out, p.Addr())
 		}
 	}
 	slices.SortFunc(out, netip.Addr.Compare)
 	return slices.Compact(out), nil
-}
-
-// Watch calls changed after addresses of the node have come or gone, until ctx
-// is done.
-func Watch(ctx context.Context, changed func()) error {
-	updates := make(chan netlink.AddrUpdate, 64)
-	if err := netlink.AddrSubscribe(updates, ctx.Done()); err != nil {
-		return fmt.Errorf("follow the node's addresses: %w", err)
-	}
-	go func() {
-		for range updates {
-			changed()
-		}
-	}()
-	return nil
 }
 
 func prefix(n *net.IPNet) (netip.Prefix, bool) {
@@ -154,21 +158,4 @@ func prefix(n *net.IPNet) (netip.Prefix, bool) {
 		return netip.Prefix{}, false
 	}
 	return netip.PrefixFrom(a, ones), true
-}
-
-// setSysctl writes a sysctl unless it has the value already, so that a read-only
-// /proc/sys that is right does no harm. A family the kernel lacks is no error.
-func setSysctl(key, value string) error {
-	path := filepath.Join("/proc/sys", key)
-	old, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
-		return nil
-	}
-	if err == nil && string(old) == value+"\n" {
-		return nil
-	}
-	if err := os.WriteFile(path, []byte(value), 0o644); err != nil {
-		return fmt.Errorf("set sysctl %s to %s: %w", key, value, err)
-	}
-	return nil
 }

@@ -10,12 +10,15 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	_ "k8s.io/component-base/logs/json/register" // the format "json"
 	"sigs.k8s.io/yaml"
+
+	"github.com/sluice-cni/sluice/pkg/nodes"
 )
 
 // APIVersion and Kind head a configuration file.
@@ -55,7 +58,13 @@ type Config struct {
 	// PodCIDRs are the node's pod ranges, at most one of each family. Empty means
 	// those of the Node object.
 	PodCIDRs []string `json:"podCIDRs,omitempty"`
-	// MTU of the pods' interfaces, in bytes; zero means 1500.
+	// Mode is how packets get from node to node: "encap", "noEncap" or "hybrid".
+	Mode nodes.Mode `json:"mode,omitempty"`
+	// Tunnel is the type of the tunnel between nodes, "geneve" or "vxlan". With mode
+	// noEncap there is none.
+	Tunnel string `json:"tunnel,omitempty"`
+	// MTU of the pods' interfaces, in bytes; zero means that of the uplink less what
+	// the tunnel takes.
 	MTU int `json:"mtu,omitempty"`
 
 	// Network is the "name" of the CNI configuration that is served.
@@ -75,7 +84,8 @@ func Default() *Config {
 	c := &Config{
 		APIVersion: APIVersion, Kind: Kind,
 		OVSDB: "unix:/var/run/openvswitch/db.sock", OVSRunDir: "/var/run/openvswitch",
-		Bridge: "br-sluice", Gateway: "sluice0", Datapath: "auto", MTU: 1500,
+		Bridge: "br-sluice", Gateway: "sluice0", Datapath: "auto",
+		Mode: nodes.Encap, Tunnel: "geneve",
 		Network: "sluice", Socket: "/run/sluice/agent.sock", HealthAddress: "127.0.0.1:10351",
 	}
 	logsapi.SetRecommendedLoggingConfiguration(&c.Logging)
@@ -116,7 +126,9 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Gateway, "gateway", c.Gateway, "name of the bridge's port to the node's network stack")
 	fs.StringVar(&c.Datapath, "datapath", c.Datapath, "datapath of the bridge: auto, system or netdev")
 	fs.StringSliceVar(&c.PodCIDRs, "pod-cidrs", c.PodCIDRs, "the node's pod ranges (default: those of the Node object)")
-	fs.IntVar(&c.MTU, "mtu", c.MTU, "MTU of the pods' interfaces, in bytes")
+	fs.StringVar((*string)(&c.Mode), "mode", string(c.Mode), "how packets get from node to node: encap, noEncap or hybrid")
+	fs.StringVar(&c.Tunnel, "tunnel", c.Tunnel, "type of the tunnel between nodes: geneve or vxlan")
+	fs.IntVar(&c.MTU, "mtu", c.MTU, "MTU of the pods' interfaces, in bytes; 0 for what the uplink and the tunnel leave")
 	fs.StringVar(&c.Network, "network", c.Network, "name of the CNI network that is served")
 	fs.StringVar(&c.Socket, "socket", c.Socket, "unix socket for the CNI plugin and the CLI")
 	fs.StringVar(&c.HealthAddress, "health-address", c.HealthAddress, "where /healthz, /readyz and /metrics are served; empty for nowhere")
@@ -169,8 +181,14 @@ func (c *Config) Validate() error {
 	if _, err := c.Prefixes(); err != nil {
 		errs = append(errs, err)
 	}
-	if c.MTU < 1280 || c.MTU > 65535 {
-		fault("mtu", "%d is not in 1280-65535", c.MTU)
+	if !slices.Contains(nodes.Modes, c.Mode) {
+		fault("mode", "%q is not encap, noEncap or hybrid", c.Mode)
+	}
+	if !slices.Contains(nodes.Tunnels, c.Tunnel) {
+		fault("tunnel", "%q is not geneve or vxlan", c.Tunnel)
+	}
+	if c.MTU != 0 && (c.MTU < 1280 || c.MTU > 65535) {
+		fault("mtu", "%d is not 0 or in 1280-65535", c.MTU)
 	}
 	if c.Network == "" {
 		fault("network", "is empty")

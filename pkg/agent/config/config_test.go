@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/sluice-cni/sluice/pkg/nodes"
 )
 
 func write(t *testing.T, text string) string {
@@ -51,6 +53,8 @@ func TestABadFileIsRefusedByTheNameOfTheField(t *testing.T) {
 		"one name for both":   {head + "bridge: br0\ngateway: br0\n", "gateway"},
 		"relative socket":     {head + "socket: agent.sock\n", "socket"},
 		"small mtu":           {head + "mtu: 576\n", "mtu"},
+		"mode":                {head + "mode: overlay\n", "mode"},
+		"tunnel":              {head + "tunnel: gre\n", "tunnel"},
 		"datapath":            {head + "datapath: dpdk\n", "datapath"},
 		"ovsdb":               {head + "ovsdb: /var/run/db.sock\n", "ovsdb"},
 		"health address":      {head + "healthAddress: nowhere\n", "healthAddress"},
@@ -73,7 +77,7 @@ func TestFlagsCountOverTheFile(t *testing.T) {
 	given := pflag.NewFlagSet("agent", pflag.ContinueOnError)
 	given.String("config", "", "")
 	Default().AddFlags(given)
-	if err := given.Parse([]string{"--config=f", "--mtu=1450", "--pod-cidrs=10.3.0.0/24,fd00:3::/64", "-v=3"}); err != nil {
+	if err := given.Parse([]string{"--config=f", "--mtu=1450", "--mode=hybrid", "--tunnel=vxlan", "--pod-cidrs=10.3.0.0/24,fd00:3::/64", "-v=3"}); err != nil {
 		t.Fatal(err)
 	}
 	c, err := Load(write(t, head+"mtu: 1400\nbridge: br1\npodCIDRs: [10.1.0.0/24]\n"))
@@ -83,7 +87,7 @@ func TestFlagsCountOverTheFile(t *testing.T) {
 	if err := c.Override(given); err != nil {
 		t.Fatal(err)
 	}
-	if c.MTU != 1450 || c.Bridge != "br1" || strings.Join(c.PodCIDRs, " ") != "10.3.0.0/24 fd00:3::/64" || c.Logging.Verbosity != 3 {
+	if c.MTU != 1450 || c.Mode != nodes.Hybrid || c.Tunnel != "vxlan" || c.Bridge != "br1" || strings.Join(c.PodCIDRs, " ") != "10.3.0.0/24 fd00:3::/64" || c.Logging.Verbosity != 3 {
 		t.Errorf("after the flags: %+v", c)
 	}
 }
