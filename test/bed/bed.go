@@ -50,6 +50,9 @@ type Options struct {
 	Outside []netip.Addr
 	// MTU of the pods' interfaces in bytes; zero means the agent's default.
 	MTU int
+	// RequestTimeout is that of the CNI configuration, such as "4s"; empty means the
+	// plugin's default.
+	RequestTimeout string
 	// Bin is the folder of the binaries; empty means that of the environment
 	// variable SLUICE_BIN, and if that is empty too they are built.
 	Bin string

@@ -27,14 +27,15 @@ type plugin struct {
 }
 
 func newPlugin(b *Bed) (*plugin, error) {
-	conf, err := json.Marshal(map[string]any{
-		"cniVersion": "1.1.0", "name": network,
-		"plugins": []any{map[string]any{"type": "sluice-cni", "socket": b.Socket()}},
-	})
+	conf := map[string]any{"type": "sluice-cni", "socket": b.Socket()}
+	if b.opts.RequestTimeout != "" {
+		conf["requestTimeout"] = b.opts.RequestTimeout
+	}
+	text, err := json.Marshal(map[string]any{"cniVersion": "1.1.0", "name": network, "plugins": []any{conf}})
 	if err != nil {
 		return nil, err
 	}
-	list, err := libcni.NetworkConfFromBytes(conf)
+	list, err := libcni.NetworkConfFromBytes(text)
 	if err != nil {
 		return nil, fmt.Errorf("make the CNI configuration: %w", err)
 	}

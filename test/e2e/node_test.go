@@ -250,3 +250,9 @@ func keyOf(h *bed.Host) oracle.Key {
 	}
 	return oracle.Key{Namespace: namespace, Name: name}
 }
+
+// deletePolicy deletes a NetworkPolicy.
+func (n *node) deletePolicy(t testing.TB, namespace, name string) {
+	t.Helper()
+	n.kubectl(t, "delete", "networkpolicy", "-n", namespace, name)
+}
