@@ -9,12 +9,15 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/component-base/logs"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	"k8s.io/klog/v2"
 
 	"github.com/sluice-cni/sluice/pkg/agent"
 	"github.com/sluice-cni/sluice/pkg/agent/config"
+	"github.com/sluice-cni/sluice/pkg/install"
 	"github.com/sluice-cni/sluice/pkg/version"
 )
 
@@ -30,8 +33,7 @@ func main() {
 }
 
 func command() *cobra.Command {
-	cfg := config.Default()
-	var file string
+	var s settings
 	cmd := &cobra.Command{
 		Use:   "sluice-agent",
 		Short: "Attach pods to Open vSwitch and enforce network policies on this node",
@@ -50,31 +52,72 @@ When it stops, pods stay attached and policies stay enforced.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file != "" {
-				// The flags were parsed into the defaults; they count over the file.
-				loaded, err := config.Load(file)
-				if err != nil {
-					return err
-				}
-				if err := loaded.Override(cmd.Flags()); err != nil {
-					return err
-				}
-				cfg = loaded
-			}
-			if err := cfg.Complete(); err != nil {
+			cfg, err := s.load(cmd.Flags())
+			if err != nil {
 				return err
-			}
-			if err := cfg.Validate(); err != nil {
-				return fmt.Errorf("invalid configuration:\n%w", err)
 			}
 			if err := logsapi.ValidateAndApply(&cfg.Logging, nil); err != nil {
 				return fmt.Errorf("logging: %w", err)
 			}
-			ctx := klog.NewContext(cmd.Context(), klog.Background())
-			return agent.Run(ctx, cfg)
+			return s.run(klog.NewContext(cmd.Context(), klog.Background()), cfg)
 		},
 	}
-	cmd.Flags().StringVar(&file, "config", "", "configuration file of kind AgentConfiguration")
-	cfg.AddFlags(cmd.Flags())
+	s.addFlags(cmd.Flags())
+	cmd.Flags().StringVar(&s.confList, "cni-conf", "", "network configuration list to put in --cni-conf-dir once pods can be attached")
+	cmd.Flags().StringVar(&s.confDir, "cni-conf-dir", "/etc/cni/net.d", "the container runtime's folder of network configurations")
+	cmd.AddCommand(installCNICommand(), cleanupCommand())
 	return cmd
+}
+
+// settings are what the command line says.
+type settings struct {
+	file  string
+	flags *config.Config // the defaults, with flags parsed into them
+
+	confList, confDir string
+}
+
+func (s *settings) addFlags(fs *pflag.FlagSet) {
+	s.flags = config.Default()
+	fs.StringVar(&s.file, "config", "", "configuration file of kind AgentConfiguration")
+	s.flags.AddFlags(fs)
+}
+
+// load returns the configuration: the file, and the given flags over it.
+func (s *settings) load(given *pflag.FlagSet) (*config.Config, error) {
+	cfg := s.flags
+	if s.file != "" {
+		var err error
+		if cfg, err = config.Load(s.file); err != nil {
+			return nil, err
+		}
+		if err := cfg.Override(given); err != nil {
+			return nil, err
+		}
+	}
+	if err := cfg.Complete(); err != nil {
+		return nil, err
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("invalid configuration:\n%w", err)
+	}
+	return cfg, nil
+}
+
+// run runs the agent and, beside it, what waits for it to be ready.
+func (s *settings) run(ctx context.Context, cfg *config.Config) error {
+	if err := install.WritableSysctls(); err != nil {
+		// They may have the right values already: the agent will say which do not.
+		klog.FromContext(ctx).Info("Sysctls can't be written", "err", err)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	if s.confList != "" {
+		list, err := install.ReadConfList(s.confList)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error { return list.Publish(ctx, s.confDir) })
+	}
+	group.Go(func() error { return agent.Run(ctx, cfg) })
+	return group.Wait()
 }
