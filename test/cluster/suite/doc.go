@@ -1,0 +1,92 @@
+// Package suite runs Kubernetes' own end-to-end tests in a test cluster, as they
+// are, and reports each of them.
+package suite
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Set is a choice of tests.
+type Set struct {
+	Name  string
+	Focus string // regular expression of the names of its tests
+}
+
+// Sets are the sets there are.
+var Sets = []Set{
+	{"netpol", `\[sig-network\] Netpol`},
+	{"conformance", `\[sig-network\].*\[Conformance\]`},
+}
+
+// Find returns the sets of the given names.
+func Find(names []string) ([]Set, error) {
+	var sets []Set
+	for _, name := range names {
+		found := false
+		for _, s := range Sets {
+			if s.Name == name {
+				sets, found = append(sets, s), true
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("there is no set %q of tests", name)
+		}
+	}
+	return sets, nil
+}
+
+// exclusion are tests that can't run here.
+type exclusion struct {
+	tests  string // regular expression of their names
+	reason string
+	holds  func() bool
+}
+
+var exclusions = []exclusion{
+	{`\[Feature:SCTPConnectivity\]`, "this kernel has no SCTP", func() bool { return !hasSCTP() }},
+}
+
+// excluded returns the exclusions that hold on this machine.
+func excluded() []exclusion {
+	var list []exclusion
+	for _, e := range exclusions {
+		if e.holds() {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// expression is one regular expression for all exclusions, empty if there are
+// none.
+func expression(list []exclusion) string {
+	tests := make([]string, len(list))
+	for i, e := range list {
+		tests[i] = e.tests
+	}
+	return strings.Join(tests, "|")
+}
+
+// reason says why a test is excluded; empty if it is not.
+func reason(list []exclusion, test string) string {
+	for _, e := range list {
+		if regexp.MustCompile(e.tests).MatchString(test) {
+			return e.reason
+		}
+	}
+	return ""
+}
+
+// hasSCTP tells whether pods, which share the kernel, can open SCTP sockets.
+func hasSCTP() bool {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP)
+	if err != nil {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/test/cluster/suite"
+	"github.com/sluice-cni/sluice/test/cluster/testbed"
+	"github.com/sluice-cni/sluice/test/controlplane"
+)
+
+func testCommand(dir *string) *cobra.Command {
+	var sets []string
+	var focus, out string
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "test",
+		Short: "Run Kubernetes' own end-to-end tests in the cluster, and report each",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := testbed.Open(*dir)
+			if err != nil {
+				return err
+			}
+			chosen, err := suite.Find(sets)
+			if err != nil {
+				return err
+			}
+			if focus != "" {
+				chosen = []suite.Set{{Name: "focus", Focus: focus}}
+			}
+			return runSets(cmd.Context(), c, chosen, out, timeout, cmd.OutOrStdout())
+		},
+	}
+	var names []string
+	for _, s := range suite.Sets {
+		names = append(names, s.Name)
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&sets, "set", names, "sets of tests")
+	flags.StringVar(&focus, "focus", "", "regular expression of the tests, instead of sets")
+	flags.StringVar(&out, "report", "bin/cluster-report", "folder for logs and reports: report.txt, report.md, junit_*.xml")
+	flags.DurationVar(&timeout, "timeout", 90*time.Minute, "time for each set")
+	return cmd
+}
+
+// runSets runs sets of tests one after the other and reports them. The error says
+// how many tests have not passed.
+func runSets(ctx context.Context, c *testbed.Cluster, sets []suite.Set, dir string, timeout time.Duration, out io.Writer) error {
+	var sections []suite.Section
+	failed := 0
+	for _, set := range sets {
+		begin := time.Now()
+		results, err := suite.Run(ctx, c, set, suite.Options{Dir: dir, Timeout: timeout, Progress: out})
+		if err != nil {
+			return err
+		}
+		s := suite.Section{Set: set, Results: results, Took: time.Since(begin)}
+		sections = append(sections, s)
+		failed += s.Count(suite.Failed)
+		// Written after each set: what has been found out is not lost with the next.
+		if err := writeReports(c, dir, sections); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	fmt.Fprintln(out)
+	if err := suite.WriteText(out, sections); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d tests have not passed; see %s", failed, dir)
+	}
+	return nil
+}
+
+func writeReports(c *testbed.Cluster, dir string, sections []suite.Section) error {
+	title := fmt.Sprintf("Kubernetes %s end-to-end tests: %d nodes, %s, cni %s",
+		controlplane.Version, c.Options.Nodes, c.Options.Family, c.Options.CNI)
+	for name, write := range map[string]func(io.Writer) error{
+		"report.txt": func(w io.Writer) error { return suite.WriteList(w, sections) },
+		"report.md":  func(w io.Writer) error { return suite.WriteMarkdown(w, title, sections) },
+	} {
+		var text strings.Builder
+		if err := write(&text); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text.String()), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package testbed
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sluice-cni/sluice/test/controlplane"
+)
+
+// installCNI installs what networks pods.
+func (c *Cluster) installCNI(ctx context.Context) error {
+	switch c.Options.CNI {
+	case Sluice:
+		return c.Apply(ctx, c.Options.Manifest)
+	case PTP:
+		return c.installPTP(ctx)
+	}
+	return nil
+}
+
+// Apply runs `kubectl apply` on a file.
+func (c *Cluster) Apply(ctx context.Context, file string) error {
+	return c.kubectl(ctx, nil, "apply", "-f", file)
+}
+
+// kubectl runs kubectl as the administrator.
+func (c *Cluster) kubectl(ctx context.Context, stdin []byte, args ...string) error {
+	path, err := controlplane.Lookup("kubectl")
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig(), "KUBECACHEDIR="+c.Path("kubectl-cache"))
+	cmd.Stdin = bytes.NewReader(stdin)
+	var out []byte
+	err = c.Netns(Control).Do(func() (err error) {
+		out, err = cmd.CombinedOutput()
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// installPTP configures the reference plugins on each node, and makes the routes
+// between nodes, and of control to pods.
+func (c *Cluster) installPTP(ctx context.Context) error {
+	client, err := c.Client()
+	if err != nil {
+		return err
+	}
+	ranges := make([][]netip.Prefix, len(c.Plan.Nodes))
+	for i, n := range c.Plan.Nodes {
+		node, err := client.CoreV1().Nodes().Get(ctx, n.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		for _, text := range node.Spec.PodCIDRs {
+			cidr, err := netip.ParsePrefix(text)
+			if err != nil {
+				return fmt.Errorf("read the pod ranges of %s: %w", n.Name, err)
+			}
+			ranges[i] = append(ranges[i], cidr)
+		}
+		if err := c.writePTP(n.Name, ranges[i]); err != nil {
+			return fmt.Errorf("configure the plugins of %s: %w", n.Name, err)
+		}
+	}
+	// Control is the router between subnets: what a node has no route for of its
+	// own, goes there.
+	for i, n := range c.Plan.Nodes {
+		for _, from := range append([]string{Control}, c.neighbours(n)...) {
+			err := c.Netns(from).Do(func() error { return routes(ranges[i], addrs(n.Addrs)) })
+			if err != nil {
+				return fmt.Errorf("route from %s to pods of %s: %w", from, n.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// neighbours are the other nodes of a node's subnet.
+func (c *Cluster) neighbours(n Node) []string {
+	var names []string
+	for _, o := range c.Plan.Nodes {
+		if o.Name != n.Name && o.Subnet == n.Subnet {
+			names = append(names, o.Name)
+		}
+	}
+	return names
+}
+
+// routes adds routes to ranges via the address of their family.
+func routes(ranges []netip.Prefix, via []netip.Addr) error {
+	for _, to := range ranges {
+		for _, addr := range via {
+			if addr.Is4() != to.Addr().Is4() {
+				continue
+			}
+			if err := addRoute(to, addr); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// writePTP writes a node's network configuration, at once: containerd watches the
+// folder.
+func (c *Cluster) writePTP(name string, ranges []netip.Prefix) error {
+	var subnets [][]map[string]string
+	var routes []map[string]string
+	for _, r := range ranges {
+		subnets = append(subnets, []map[string]string{{"subnet": r.String()}})
+		routes = append(routes, map[string]string{"dst": netip.PrefixFrom(unspecified(r.Addr()), 0).String()})
+	}
+	text, err := json.MarshalIndent(map[string]any{
+		"cniVersion": "1.0.0",
+		"name":       "pods",
+		"plugins": []any{
+			map[string]any{
+				"type": "ptp", "mtu": c.Options.MTU,
+				"ipam": map[string]any{"type": "host-local", "dataDir": "/run/cni-ipam", "ranges": subnets, "routes": routes},
+			},
+			map[string]any{"type": "portmap", "backend": "nftables", "capabilities": map[string]bool{"portMappings": true}},
+		},
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	node, err := c.Node(name)
+	if err != nil {
+		return err
+	}
+	// The node's root, as its processes see it.
+	dir := fmt.Sprintf("/proc/%d/root/etc/cni/net.d", node.PID)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	temp := filepath.Join(dir, "ptp.new")
+	if err := os.WriteFile(temp, text, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(temp, filepath.Join(dir, "10-ptp.conflist"))
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/test/cluster/testbed"
+)
+
+func upCommand(dir *string) *cobra.Command {
+	var o testbed.Options
+	var proxy string
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Bring the cluster up",
+		Long: "Bring the cluster up. It stays up until `cluster down`. If a step fails, or this is\n" +
+			"interrupted, what has been brought up is taken down again.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.Dir = *dir
+			switch proxy {
+			case "auto":
+				// Sluice has Services in its pipeline.
+				o.Proxy = o.CNI == testbed.PTP
+			case "yes", "no":
+				o.Proxy = proxy == "yes"
+			default:
+				return fmt.Errorf("--kube-proxy: %q is not auto, yes or no", proxy)
+			}
+			c, err := testbed.Up(cmd.Context(), o, os.Stderr)
+			if err != nil {
+				return err
+			}
+			return printStatus(cmd.Context(), cmd.OutOrStdout(), c)
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&o.Nodes, "nodes", 2, "number of nodes")
+	flags.IntVar(&o.Subnets, "subnets", 1, "number of subnets that the nodes are in, in turn")
+	flags.StringVar(&o.Family, "family", testbed.IPv4, "addresses: "+strings.Join(testbed.Families, ", "))
+	flags.StringVar(&o.CNI, "cni", testbed.Sluice, "what networks pods: "+strings.Join(testbed.CNIs, ", ")+" (ptp: the reference plugins)")
+	flags.StringVar(&o.Manifest, "manifest", "build/manifests/sluice.yaml", "file that installs Sluice")
+	flags.StringSliceVar(&o.Images, "image", nil, "archive of an image for the nodes; can be given again")
+	flags.StringVar(&proxy, "kube-proxy", "auto", "whether nodes run kube-proxy: yes, no, or auto: with ptp")
+	flags.BoolVar(&o.DNS, "dns", true, "run the cluster's DNS")
+	flags.IntVar(&o.MTU, "mtu", 1500, "MTU of the nodes' links in bytes")
+	return cmd
+}
+
+func downCommand(dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "down",
+		Short: "Take the cluster down; none is no error",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return testbed.Down(cmd.Context(), *dir)
+		},
+	}
+}
