@@ -124,6 +124,13 @@ func frameFlows() []*Flow {
 	judged := flow.SetMasked(regSource, sourceJudged, sourceJudged)
 	add(TableConntrackState, 290, "", match("ct_state", "+est+trk"), judged, gotoTable(TableRoute))
 	add(TableConntrackState, 290, "", match("ct_state", "+rel+trk"), judged, gotoTable(TableRoute))
+	// Trackers take any TCP packet for the beginning of a connection they don't
+	// know. After a connection was cut the other side's next packet would begin it
+	// anew, the other way round, where it may well be allowed.
+	for _, proto := range []ovs.Protocol{ovs.ProtocolTCPv4, ovs.ProtocolTCPv6} {
+		fs = append(fs, newFlow(TableConntrackState, 280, NewCookie(KindInvalid, 0), proto, 0,
+			match("ct_state", "+new+trk", "tcp_flags", "-syn"), ovs.Drop()))
+	}
 	add(TableIngressPeer, 300, "", []ovs.Match{flow.IsMasked(regSource, sourceJudged, sourceJudged)}, gotoTable(TableOutput))
 	self := flow.IsMasked(regSource, sourceSelf, sourceSelf)
 	add(TableIngressPeer, 285, "", []ovs.Match{self}, gotoTable(TableCommit))

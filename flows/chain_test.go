@@ -56,7 +56,7 @@ func TestRulesBeyondOnePageAreAllAsked(t *testing.T) {
 	for _, i := range []int{0, 1, 127, 128, 500, rules - 1, rules} {
 		tr, err := trace.Run(t.Context(), sb.Vswitchd(), "br", trace.Packet{
 			InPort: 3, SrcMAC: net.HardwareAddr{0x0a, 0x58, 10, 0, 0, 3}, DstMAC: net.HardwareAddr{0x0a, 0x58, 10, 0, 0, 1},
-			Src: netip.MustParseAddr("10.0.0.3"), Dst: netip.MustParseAddr("10.0.0.2"), Protocol: flows.TCP, SrcPort: 40000, DstPort: uint16(1000 + i),
+			Src: netip.MustParseAddr("10.0.0.3"), Dst: netip.MustParseAddr("10.0.0.2"), Protocol: flows.TCP, SrcPort: 40000, DstPort: uint16(1000 + i), TCPFlags: trace.SYN,
 		}, trace.Options{})
 		if err != nil {
 			t.Fatal(err)

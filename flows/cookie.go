@@ -18,7 +18,7 @@ const (
 	KindNode                             // the node: gateway, own addresses; 0
 	KindPort                             // a pod's port; its ofport
 	KindSpoof                            // what a port may not send; its ofport
-	KindInvalid                          // packets conntrack calls invalid; 0
+	KindInvalid                          // packets of no connection that begin none; 0
 	KindUnroutable                       // destinations that are not there; 0
 	KindEgressIsolation                  // an isolated port's default drop; its ofport
 	KindIngressIsolation                 // the same for ingress

@@ -51,7 +51,7 @@ func TestPacketsOfOtherNodesGoByTheTunnelAndComeFromNowhereElse(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			packet := trace.Packet{
 				InPort: c.in, SrcMAC: flows.RemoteMAC, DstMAC: flows.RemoteMAC, Extra: c.extra,
-				Src: netip.MustParseAddr(c.src), Dst: netip.MustParseAddr(c.dst), Protocol: flows.TCP, SrcPort: 40000, DstPort: 80,
+				Src: netip.MustParseAddr(c.src), Dst: netip.MustParseAddr(c.dst), Protocol: flows.TCP, SrcPort: 40000, DstPort: 80, TCPFlags: trace.SYN,
 			}
 			if c.in == api {
 				packet.SrcMAC, packet.DstMAC = apiMAC, gwMAC

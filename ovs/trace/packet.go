@@ -29,7 +29,7 @@ type Packet struct {
 	SrcPort, DstPort uint16
 	// ICMP is for protocols 1 and 58; nil means an echo request.
 	ICMP *ICMP
-	// TCPFlags are the low 12 bits of the flags of TCP: 0x002 is SYN.
+	// TCPFlags are the low 12 bits of the flags of TCP, such as SYN.
 	TCPFlags uint16
 	// TTL is the time to live or hop limit; zero means 64.
 	TTL uint8
@@ -37,6 +37,9 @@ type Packet struct {
 	// "nd_target=fd00::1" or "reg0=0x1".
 	Extra string
 }
+
+// SYN is the flag of the first packet of a TCP connection (RFC 9293).
+const SYN = 0x002
 
 // ICMP is the kind of an ICMP or ICMPv6 packet.
 type ICMP struct {

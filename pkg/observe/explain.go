@@ -125,7 +125,7 @@ func reason(x *api.Explanation, t *trace.Trace, from, to end) string {
 	case flows.KindUnroutable:
 		return fmt.Sprintf("nothing on this node has the address %s", to.Addr)
 	case flows.KindInvalid:
-		return "connection tracking calls the packet invalid"
+		return "the packet neither belongs to a tracked connection nor begins one"
 	}
 	return "dropped in table " + flows.Table(last.Table).String()
 }
@@ -156,7 +156,7 @@ func meaning(v enforce.View, table flows.Table, c flows.Cookie, s trace.Step) st
 	case flows.KindSpoof:
 		return "not from the pod's own addresses: dropped"
 	case flows.KindInvalid:
-		return "invalid to connection tracking: dropped"
+		return "of no tracked connection, and begins none: dropped"
 	case flows.KindUnroutable:
 		return "no such destination: dropped"
 	}

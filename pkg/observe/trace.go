@@ -77,6 +77,9 @@ func (o *Observer) Trace(ctx context.Context, req api.TraceRequest) (*api.Explan
 		InPort: node.GatewayOFPort, SrcMAC: node.GatewayMAC, DstMAC: node.GatewayMAC,
 		Src: src, Dst: dst, Protocol: protocol,
 	}
+	if protocol == flows.TCP {
+		p.TCPFlags = trace.SYN
+	}
 	switch {
 	case from.local:
 		p.InPort, p.SrcMAC = from.OFPort, from.mac

@@ -199,6 +199,9 @@ func (b *bed) judge(conn oracle.Conn) (bool, string, error) {
 		InPort: bedGateway, SrcMAC: bedGatewayMAC, DstMAC: bedGatewayMAC, Src: conn.Src.Addr, Dst: conn.Dst.Addr,
 		Protocol: protocolNumbers[string(conn.Protocol)][one(conn.Src.Addr.Is6())], SrcPort: 40000, DstPort: conn.Port,
 	}
+	if p.Protocol == flows.TCP {
+		p.TCPFlags = trace.SYN
+	}
 	want := uint32(bedGateway)
 	src, dst := b.at(conn.Src.Addr), b.at(conn.Dst.Addr)
 	if src == nil && dst == nil {
