@@ -45,11 +45,16 @@ demo: deps-demo build ## a three-tier application on real Open vSwitch, its poli
 	$(SUDO) bin/demo
 
 .PHONY: test
-test: deps-test kubernetes lint check test-kernel ## everything: lint, all tests with the race detector, the kernel's datapath
+test: deps-test kubernetes lint check check-build test-kernel ## everything: lint, all tests with the race detector, the kernel's datapath
 
 .PHONY: check
 check: deps-test kubernetes ## all tests with the race detector, on this machine's own kernel
 	go test -race $(TESTFLAGS) $(AS_ROOT) $(PKGS)
+
+.PHONY: check-build
+check-build: deps-build ## the tests of what makes images and manifests, which are modules of their own
+	cd build/image && GOFLAGS=-mod=readonly go test $(TESTFLAGS) ./...
+	cd build/manifests && GOFLAGS=-mod=readonly go test $(TESTFLAGS) ./...
 
 .PHONY: test-kernel
 test-kernel: deps-kernel kubernetes build ## the end-to-end suite with the kernel's datapath, in an emulated machine

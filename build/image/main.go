@@ -26,10 +26,13 @@ import (
 type options struct {
 	root, files, bin, chart, out, tree string
 	version, revision, created         string
+
+	programs []program
+	data     []string
 }
 
 func main() {
-	var o options
+	o := options{programs: programs, data: data}
 	flag.StringVar(&o.root, "root", "", "Debian root made by root.sh")
 	flag.StringVar(&o.files, "files", "files", "folder of files to add to the first layer")
 	flag.StringVar(&o.bin, "bin", "../../bin", "folder of Sluice's binaries")
@@ -47,7 +50,7 @@ func main() {
 }
 
 func run(o options) error {
-	base, err := baseTree(o.root, o.files)
+	base, err := baseTree(o)
 	if err != nil {
 		return err
 	}
@@ -88,8 +91,8 @@ func run(o options) error {
 }
 
 // baseTree is the layer of Open vSwitch.
-func baseTree(root, files string) (tree, error) {
-	d, err := openDebian(root)
+func baseTree(o options) (tree, error) {
+	d, err := openDebian(o.root)
 	if err != nil {
 		return nil, err
 	}
@@ -100,12 +103,12 @@ func baseTree(root, files string) (tree, error) {
 	for _, dir := range dirs {
 		t.dir(dir)
 	}
-	for _, p := range programs {
+	for _, p := range o.programs {
 		if err := d.program(t, p); err != nil {
 			return nil, err
 		}
 	}
-	for _, file := range data {
+	for _, file := range o.data {
 		if err := d.take(t, file, file); err != nil {
 			return nil, err
 		}
@@ -113,7 +116,7 @@ func baseTree(root, files string) (tree, error) {
 	if err := d.packages(t); err != nil {
 		return nil, err
 	}
-	return t, t.copyAll(files)
+	return t, t.copyAll(o.files)
 }
 
 // image adds a layer to an image.
