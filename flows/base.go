@@ -106,6 +106,18 @@ func frameFlows() []*Flow {
 	for _, icmpType := range []int{133, 134, 136, 137} {
 		add(TableClassifier, 210, ovs.ProtocolICMPv6, match("icmp_type", strconv.Itoa(icmpType)), ovs.Drop())
 	}
+	// Nothing here has VLANs. A frame with a tag would pass like one without, and
+	// keep the tag.
+	add(TableClassifier, 230, "", match("vlan_tci", "0x1000/0x1000"), ovs.Drop())
+	// A host's own addresses (RFC 6890) mean nothing beyond it. A node that routes
+	// to 127.0.0.0/8 (route_localnet, set by some service proxies) would take a
+	// pod's packets to what listens for the node alone.
+	for _, own := range []string{"0.0.0.0/8", "127.0.0.0/8"} {
+		add(TableClassifier, 205, ovs.ProtocolIPv4, match("nw_dst", own), ovs.Drop())
+	}
+	for _, own := range []string{"::", "::1", "::ffff:0.0.0.0/96"} {
+		add(TableClassifier, 205, ovs.ProtocolIPv6, match("ipv6_dst", own), ovs.Drop())
+	}
 	// There is no multicast between pods.
 	add(TableClassifier, 205, ovs.ProtocolIPv4, match("nw_dst", "224.0.0.0/4"), ovs.Drop())
 	add(TableClassifier, 205, ovs.ProtocolIPv4, match("nw_dst", "255.255.255.255"), ovs.Drop())

@@ -36,6 +36,15 @@ func (p *Pipeline) portFlows(pt *port) []*Flow {
 		add(TableConntrackState, 297, flow.IPProtocol(a), n, match(flow.DstField(a), a.String()),
 			flow.Set(regSource, sourcePod|sourceSelf), gotoTable(TableRoute))
 	}
+	// An error is the pod's to report only of a connection it is an end of: it is
+	// no router, and has not seen other pods' packets.
+	for _, a := range pt.Addrs {
+		for _, end := range []string{"ct_" + flow.SrcField(a), "ct_" + flow.DstField(a)} {
+			add(TableConntrackState, 296, flow.IPProtocol(a), n, match("ct_state", "+rel+trk", end, a.String()),
+				flow.SetMasked(regSource, sourceJudged, sourceJudged), gotoTable(TableRoute))
+		}
+	}
+	fs = append(fs, newFlow(TableConntrackState, 294, NewCookie(KindSpoof, uint64(n)), "", n, match("ct_state", "+rel+trk"), ovs.Drop()))
 	add(TableConntrackState, 200, "", n, match("ct_state", "+new+trk"), p.enter(pt, Egress)...)
 	for _, proto := range p.node.judgedAlways() {
 		add(TableConntrackState, 295, proto, n, match("ct_state", "+est-rpl+trk"), p.enter(pt, Egress)...)
