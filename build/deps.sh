@@ -139,9 +139,9 @@ kernel() {
 for purpose; do
 	case $purpose in
 	build) ;;
-	demo) packages openvswitch-switch iproute2 ;;
+	demo) packages openvswitch-switch iproute2 nftables ;;
 	# gcc is for the race detector.
-	test) packages openvswitch-switch iproute2 conntrack etcd-server gcc libc6-dev ;;
+	test) packages openvswitch-switch iproute2 nftables conntrack etcd-server gcc libc6-dev ;;
 	cluster)
 		packages openvswitch-switch iproute2 util-linux etcd-server containerd runc nftables conntrack \
 			gcc libc6-dev dash busybox curl netcat-openbsd bind9-dnsutils

@@ -101,6 +101,7 @@ func TestWhatIsOfNoInterestIsNotHeardOf(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("addresses stay tentative")
 		}
+		<-time.After(20 * time.Millisecond)
 	}
 	calls := watch(t)
 	ip(t, "link", "set", "pod1", "mtu", "1400")

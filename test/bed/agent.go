@@ -39,6 +39,9 @@ func (b *Bed) LaunchAgent() error {
 	if b.opts.MTU != 0 {
 		args = append(args, "--mtu="+strconv.Itoa(b.opts.MTU))
 	}
+	if b.opts.Mode != "" {
+		args = append(args, "--mode="+string(b.opts.Mode))
+	}
 	if b.opts.Manifests != "" {
 		args = append(args, "--manifests="+b.opts.Manifests)
 	} else {

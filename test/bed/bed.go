@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sluice-cni/sluice/ovs/sandbox"
+	"github.com/sluice-cni/sluice/pkg/nodes"
 	"github.com/sluice-cni/sluice/pkg/observe/client"
 )
 
@@ -50,6 +51,8 @@ type Options struct {
 	Outside []netip.Addr
 	// MTU of the pods' interfaces in bytes; zero means the agent's default.
 	MTU int
+	// Mode is the agent's --mode; empty means its default.
+	Mode nodes.Mode
 	// RequestTimeout is that of the CNI configuration, such as "4s"; empty means the
 	// plugin's default.
 	RequestTimeout string

@@ -22,6 +22,7 @@ func Start(t testing.TB, opts bed.Options) *bed.Bed {
 	t.Helper()
 	need.Root(t)
 	need.Tool(t, "ovs-vswitchd", sandboxtest.Install)
+	need.Tool(t, "nft", "apt-get install nftables")
 	ctx, cancel := context.WithTimeout(t.Context(), startTime)
 	defer cancel()
 	b, err := bed.Start(ctx, opts)
