@@ -33,6 +33,7 @@ type Agent struct {
 	source   cluster.Source
 	db       *vsdb.DB
 	vswitchd *vswitchd
+	bridge   *openflow.Bridge
 	enforcer *enforce.Enforcer
 	node     *node
 	cni      *cni.Server
@@ -52,15 +53,14 @@ func Run(ctx context.Context, cfg *config.Config) error {
 	}
 	defer a.db.Close()
 
-	bridge, err := openflow.Open(openflow.Config{Target: cfg.Bridge, RunDir: cfg.OVSRunDir})
-	if err != nil {
+	if a.bridge, err = openflow.Open(openflow.Config{Target: cfg.Bridge, RunDir: cfg.OVSRunDir}); err != nil {
 		return err
 	}
 	if a.node, err = newNode(a, datapathType(ctx, a.db, cfg.Datapath, cfg.Bridge)); err != nil {
 		return err
 	}
 	a.enforcer = enforce.New(enforce.Config{
-		Node: cfg.NodeName, Bridge: bridge, Connections: a.vswitchd, PortAddresses: cfg.Manifests != "",
+		Node: cfg.NodeName, Bridge: a.bridge, Connections: a.vswitchd, PortAddresses: cfg.Manifests != "",
 		OnProblem: func(err error) { klog.FromContext(ctx).Info("Input that can't be used", "problem", err.Error()) },
 	})
 	a.cni = cni.NewServer(cni.Options{
@@ -136,12 +136,22 @@ func (a *Agent) hear(events []cluster.Event) {
 	a.enforcer.Emit(events)
 }
 
+// restartTime bounds the wait for the bridge of an ovs-vswitchd that has started
+// anew.
+const restartTime = time.Minute
+
 // restarted brings a bridge that ovs-vswitchd has started anew, and that is
 // empty, to what it should hold.
 func (a *Agent) restarted(ctx context.Context) {
 	klog.FromContext(ctx).Info("ovs-vswitchd has started anew, writing the bridge")
 	a.node.poke()
-	if err := a.enforcer.Resync(ctx); err != nil && ctx.Err() == nil {
+	wait, cancel := context.WithTimeout(ctx, restartTime)
+	defer cancel()
+	err := a.bridge.Wait(wait)
+	if err == nil {
+		err = a.enforcer.Resync(wait)
+	}
+	if err != nil && ctx.Err() == nil {
 		klog.FromContext(ctx).Error(err, "Could not write the bridge after ovs-vswitchd started anew")
 	}
 }

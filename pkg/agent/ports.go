@@ -70,6 +70,9 @@ func (a *Agent) ready(ctx context.Context) error {
 	if !a.db.Connected() {
 		return errors.New("no connection to the Open vSwitch database")
 	}
+	if !a.vswitchd.up.Load() {
+		return errors.New("ovs-vswitchd does not run")
+	}
 	if err := a.node.ready(); err != nil {
 		return err
 	}

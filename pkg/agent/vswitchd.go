@@ -19,6 +19,7 @@ import (
 type vswitchd struct {
 	runDir   string
 	datapath atomic.Pointer[string] // its type
+	up       atomic.Bool            // a connection is kept to it
 }
 
 func newVswitchd(runDir string) *vswitchd { return &vswitchd{runDir: runDir} }
@@ -78,6 +79,7 @@ func (v *vswitchd) watch(ctx context.Context, restarted func(context.Context)) e
 			}
 			continue
 		}
+		v.up.Store(true)
 		if !first {
 			restarted(ctx)
 		}
@@ -85,6 +87,7 @@ func (v *vswitchd) watch(ctx context.Context, restarted func(context.Context)) e
 		stop := context.AfterFunc(ctx, func() { c.Close() })
 		// The daemon says nothing that it is not asked.
 		_, _ = io.Copy(io.Discard, c)
+		v.up.Store(false)
 		stop()
 		c.Close()
 	}
