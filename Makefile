@@ -34,6 +34,10 @@ TESTFLAGS ?= -count=1
 KERNEL_PKGS ?= $(wildcard ./test/kernel ./test/e2e)
 KERNEL_TIMEOUT ?= 5m
 BENCH ?= .
+# What cluster to bring up (bin/cluster up --help), and which of the upstream tests
+# to run in it (bin/cluster test --help).
+CLUSTER ?=
+SUITE ?=
 
 .PHONY: help
 help: ## say what there is
@@ -91,6 +95,22 @@ bench: deps-test ## benchmarks; BENCH=regexp and PKGS=./test/bench choose
 .PHONY: kubernetes
 kubernetes: deps-build ## the Kubernetes binaries that tests need (minutes the first time)
 	@build/kubernetes/build.sh >/dev/null
+
+.PHONY: cluster
+cluster: build-cluster image ## a Kubernetes cluster on this machine; CLUSTER='--nodes 3 --family dual' chooses, bin/cluster down ends it
+	$(SUDO) bin/cluster up --image bin/sluice-image.tar $(CLUSTER)
+
+.PHONY: test-cluster
+test-cluster: build-cluster image ## Kubernetes' own tests of networks in such a cluster; SUITE='--set netpol' chooses
+	build/kubernetes/build.sh e2e.test >/dev/null
+	trap '$(SUDO) bin/cluster down' EXIT; \
+		$(SUDO) bin/cluster up --image bin/sluice-image.tar $(CLUSTER); \
+		$(SUDO) bin/cluster test $(SUITE)
+
+.PHONY: build-cluster
+build-cluster: deps-cluster
+	build/cluster/build.sh
+	CGO_ENABLED=0 go build -o bin/cluster ./test/cluster
 
 .PHONY: clean
 clean: ## remove bin/; the cache in SLUICE_CACHE stays

@@ -19,7 +19,8 @@ done
 build "$dir/bin/coredns" ./coredns
 build "$dir/bin/images" ./images
 
-source=$(cd ../kubernetes && go list -m -f '{{.Dir}}' k8s.io/kubernetes)/build/pause/linux/pause.c
-gcc -Os -Wall -static -s -DVERSION=3.10.1 -o "$dir/bin/pause" "$source"
+source=$(cd ../kubernetes && go list -m -f '{{.Dir}}' k8s.io/kubernetes)
+gcc -Os -Wall -static -s -DVERSION=3.10.1 -o "$dir/bin/pause" "$source/build/pause/linux/pause.c"
 ln -sf "$kubernetes/agnhost" "$dir/bin/agnhost"
+ln -sf "$source/test/images/agnhost/porter/localhost".{crt,key} "$dir/bin/"
 "$dir/bin/images" -bin "$dir/bin" -o "$dir/images"

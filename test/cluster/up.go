@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"strings"
 
@@ -12,7 +11,6 @@ import (
 
 func upCommand(dir *string) *cobra.Command {
 	var o testbed.Options
-	var proxy string
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Bring the cluster up",
@@ -21,15 +19,6 @@ func upCommand(dir *string) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Dir = *dir
-			switch proxy {
-			case "auto":
-				// Sluice has Services in its pipeline.
-				o.Proxy = o.CNI == testbed.PTP
-			case "yes", "no":
-				o.Proxy = proxy == "yes"
-			default:
-				return fmt.Errorf("--kube-proxy: %q is not auto, yes or no", proxy)
-			}
 			c, err := testbed.Up(cmd.Context(), o, os.Stderr)
 			if err != nil {
 				return err
@@ -44,7 +33,7 @@ func upCommand(dir *string) *cobra.Command {
 	flags.StringVar(&o.CNI, "cni", testbed.Sluice, "what networks pods: "+strings.Join(testbed.CNIs, ", ")+" (ptp: the reference plugins)")
 	flags.StringVar(&o.Manifest, "manifest", "build/manifests/sluice.yaml", "file that installs Sluice")
 	flags.StringSliceVar(&o.Images, "image", nil, "archive of an image for the nodes; can be given again")
-	flags.StringVar(&proxy, "kube-proxy", "auto", "whether nodes run kube-proxy: yes, no, or auto: with ptp")
+	flags.BoolVar(&o.Proxy, "kube-proxy", true, "have nodes run kube-proxy; without it, what networks pods has to do Services too")
 	flags.BoolVar(&o.DNS, "dns", true, "run the cluster's DNS")
 	flags.IntVar(&o.MTU, "mtu", 1500, "MTU of the nodes' links in bytes")
 	return cmd

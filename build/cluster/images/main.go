@@ -28,6 +28,8 @@ type image struct {
 	// args if nothing else is said.
 	program string
 	args    []string
+	// files are files in the folder of built programs, and their names in the image.
+	files map[string]string
 	// debian are programs of this machine, and the names they have in the image.
 	debian map[string]string
 	// applets are the names under which the image has busybox.
@@ -48,6 +50,7 @@ var images = []image{
 			"registry.k8s.io/e2e-test-images/agnhost:2.56",
 			"registry.k8s.io/e2e-test-images/jessie-dnsutils:1.7",
 		},
+		files: map[string]string{"localhost.crt": "/localhost.crt", "localhost.key": "/localhost.key"},
 		debian: map[string]string{
 			// Debian's busybox prefers its own applets to programs, and its nc has no -u.
 			"/usr/bin/dash":       "/bin/sh",
@@ -132,6 +135,9 @@ func (i image) write(bin, path string) error {
 func (i image) layer(bin string) (v1.Layer, error) {
 	t := tree{}
 	t.copy(filepath.Join(bin, i.program), "/"+i.program)
+	for from, to := range i.files {
+		t.copy(filepath.Join(bin, from), to)
+	}
 	for from, to := range i.debian {
 		if err := t.program(from, to); err != nil {
 			return nil, fmt.Errorf("add %s: %w", from, err)

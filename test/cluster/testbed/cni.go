@@ -9,8 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-cni/sluice/test/controlplane"
@@ -20,11 +22,35 @@ import (
 func (c *Cluster) installCNI(ctx context.Context) error {
 	switch c.Options.CNI {
 	case Sluice:
-		return c.Apply(ctx, c.Options.Manifest)
+		return c.installSluice(ctx)
 	case PTP:
 		return c.installPTP(ctx)
 	}
 	return nil
+}
+
+// installSluice installs Sluice as a user does.
+func (c *Cluster) installSluice(ctx context.Context) error {
+	if !c.Options.Proxy {
+		// The Service "kubernetes" is reached only once Sluice runs, so it is told where
+		// the API server is.
+		client, err := c.Client()
+		if err != nil {
+			return err
+		}
+		server := c.Plan.Subnets[0].Router[0].Addr().String()
+		_, err = client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Create(ctx, &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Name: "sluice-api-server"},
+			Data: map[string]string{
+				"KUBERNETES_SERVICE_HOST": server,
+				"KUBERNETES_SERVICE_PORT": strconv.Itoa(controlplane.ServerPort),
+			},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			return fmt.Errorf("tell Sluice where the API server is: %w", err)
+		}
+	}
+	return c.Apply(ctx, c.Options.Manifest)
 }
 
 // Apply runs `kubectl apply` on a file.
