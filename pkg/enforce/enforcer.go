@@ -217,19 +217,18 @@ func (e *Enforcer) turn(ctx context.Context) error {
 		e.pipeline.Restored()
 		e.started = true
 	}
-	if len(tx.Add) == 0 && len(tx.Delete) == 0 {
-		e.stale = false
-		return nil
-	}
-	if err := e.cfg.Bridge.Commit(ctx, tx); err != nil {
-		e.stale = true // the pipeline is ahead of the bridge
-		return fmt.Errorf("write the bridge's flows: %w", err)
+	if len(tx.Add) > 0 || len(tx.Delete) > 0 {
+		if err := e.cfg.Bridge.Commit(ctx, tx); err != nil {
+			e.stale = true // the pipeline is ahead of the bridge
+			return fmt.Errorf("write the bridge's flows: %w", err)
+		}
+		e.commits++
+		e.written += uint64(len(tx.Add) + len(tx.Delete))
 	}
 	e.stale = false
-	e.commits++
-	e.written += uint64(len(tx.Add) + len(tx.Delete))
 	// ovs-vswitchd does nothing else while it dumps connections: they are judged
-	// anew only when that can make a difference.
+	// anew only when that can make a difference. Whoever wrote flows that are right
+	// already may have ended before its sweep.
 	if changes.Narrows || diff {
 		e.sweep.request()
 	}
