@@ -64,7 +64,7 @@ func runSets(ctx context.Context, c *testbed.Cluster, sets []suite.Set, dir stri
 		}
 		s := suite.Section{Set: set, Results: results, Took: time.Since(begin)}
 		sections = append(sections, s)
-		failed += s.Count(suite.Failed)
+		failed += s.Count(suite.Failed) + s.Count(suite.Unreached)
 		// Written after each set: what has been found out is not lost with the next.
 		if err := writeReports(c, dir, sections); err != nil {
 			return err

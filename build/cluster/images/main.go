@@ -57,6 +57,7 @@ var images = []image{
 			"/usr/bin/busybox":    "/bin/busybox",
 			"/usr/bin/curl":       "/usr/bin/curl",
 			"/usr/bin/dig":        "/usr/bin/dig",
+			"/usr/bin/getent":     "/usr/bin/getent",
 			"/usr/bin/nc.openbsd": "/bin/nc",
 		},
 		applets: []string{
@@ -148,6 +149,8 @@ func (i image) layer(bin string) (v1.Layer, error) {
 	}
 	t.text("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
 	t.text("/etc/group", "root:x:0:\nnogroup:x:65534:\n")
+	// Not libc's default, which asks the DNS first and takes its no for an answer.
+	t.text("/etc/nsswitch.conf", "hosts: files dns\n")
 	t.dir("/tmp", 0o1777)
 	var packed bytes.Buffer
 	if err := t.pack(&packed); err != nil {

@@ -17,6 +17,8 @@ const (
 	Passed  State = "passed"
 	Failed  State = "failed" // also what panicked, took too long or was interrupted
 	Skipped State = "skipped"
+	// Unreached is what was to be run, but the suite ended before it.
+	Unreached State = "not reached"
 )
 
 // Result is what has come of one test.
@@ -86,8 +88,12 @@ func parse(r io.Reader, set Set, exclusions []exclusion) ([]Result, error) {
 		}
 	}
 	for i := range results {
-		if r := &results[i]; r.State == Skipped && r.Reason == "" {
-			r.Reason = reason(exclusions, r.Test)
+		r := &results[i]
+		if r.State != Skipped || r.Reason != "" {
+			continue
+		}
+		if r.Reason = reason(exclusions, r.Test); r.Reason == "" {
+			r.State, r.Reason = Unreached, "the suite ended before it"
 		}
 	}
 	slices.SortFunc(results, func(a, b Result) int { return strings.Compare(a.Test, b.Test) })

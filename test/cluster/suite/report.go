@@ -33,6 +33,9 @@ func (s Section) Summary() string {
 	if skipped > 0 {
 		text += fmt.Sprintf(", %d skipped", skipped)
 	}
+	if unreached := s.Count(Unreached); unreached > 0 {
+		text += fmt.Sprintf(", %d not reached", unreached)
+	}
 	return fmt.Sprintf("%s, in %s", text, s.Took.Round(time.Second))
 }
 
@@ -86,7 +89,7 @@ func WriteMarkdown(w io.Writer, title string, sections []Section) error {
 		fmt.Fprintf(&b, "\n## %s\n\n| test | result | time | reason |\n| --- | --- | --- | --- |\n", s.Set.Name)
 		for _, r := range s.Results {
 			took := ""
-			if r.State != Skipped {
+			if r.State == Passed || r.State == Failed {
 				took = fmt.Sprintf("%.1f s", r.Took.Seconds())
 			}
 			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(r.Test), r.State, took, cell(r.Reason))
