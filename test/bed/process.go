@@ -10,8 +10,6 @@ import (
 	"runtime"
 	"syscall"
 	"time"
-
-	"github.com/containernetworking/plugins/pkg/ns"
 )
 
 // stopGrace is how long a process has to end after SIGTERM.
@@ -42,7 +40,7 @@ func startIn(n *Netns, log string, name string, args ...string) (*process, error
 		// while the child lives; it is not unlocked, as it is in the namespace.
 		runtime.LockOSThread()
 		defer out.Close()
-		err := enter(n)
+		err := n.Enter()
 		if err == nil {
 			err = p.cmd.Start()
 		}
@@ -56,16 +54,6 @@ func startIn(n *Netns, log string, name string, args ...string) (*process, error
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	return p, nil
-}
-
-// enter moves the calling thread to a namespace for good.
-func enter(n *Netns) error {
-	netns, err := ns.GetNS(n.Path())
-	if err != nil {
-		return err
-	}
-	defer netns.Close()
-	return netns.Set()
 }
 
 // signal sends a signal and waits until the process is gone. One that ignores it
