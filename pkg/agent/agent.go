@@ -163,6 +163,7 @@ func (a *Agent) socketMux() http.Handler {
 	a.cni.Register(mux)
 	observe.New(observe.Config{
 		Enforcer: a.enforcer, Vswitchd: a.vswitchd.client, Bridge: a.cfg.Bridge, Node: a.cfg.NodeName,
+		Network: a.node.network,
 	}).Register(mux)
 	return mux
 }

@@ -119,6 +119,7 @@ func (n *node) setup(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	whole := n.cluster.Synced() // before the plan is made, not after
 	local := nodes.Local{PodCIDRs: cidrs, Interfaces: interfaces}
 	plan := n.cluster.Plan(nodes.Config{Node: cfg.NodeName, Mode: cfg.Mode, Gateway: cfg.Gateway, MTU: cfg.MTU}, local)
 	n.tell(ctx, plan)
@@ -148,6 +149,13 @@ func (n *node) setup(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !whole {
+		// An agent before this one may have told the bridge and the kernel of nodes
+		// that this one has not heard of yet: none of that is to be lost.
+		return nil
+	}
+	// The enforcer writes nothing before it knows the node, so that comes last.
+	n.tellRemotes(plan.Remotes)
 	told := &flows.Node{
 		GatewayOFPort: state.GatewayOFPort, GatewayMAC: state.GatewayMAC, Gateways: gateways, PodCIDRs: cidrs, Addrs: addrs,
 		TunnelOFPort: state.TunnelOFPort, UserspaceConntrack: n.userspace(),

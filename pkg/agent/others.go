@@ -34,14 +34,10 @@ func (n *node) tunnel() *vsdb.Tunnel {
 	return &vsdb.Tunnel{Name: tunnelPort, Type: n.a.cfg.Tunnel}
 }
 
-// reach makes the bridge and the kernel send packets to other nodes' pods, and to
-// outside of the cluster, as the plan says.
+// reach makes the kernel send packets to other nodes' pods, and to outside of the
+// cluster, as the plan says.
 func (n *node) reach(ctx context.Context, p *nodes.Plan, local nodes.Local) error {
-	if !n.cluster.Synced() {
-		return nil // what an agent before this one has set up is not to be lost
-	}
 	o := &n.others
-	n.tellRemotes(p.Remotes)
 	changed, err := route.SetRoutes(p.Routes)
 	if changed > 0 {
 		klog.FromContext(ctx).Info("Changed routes to other nodes' pods", "changed", changed, "routes", len(p.Routes))
@@ -74,6 +70,14 @@ func (n *node) tellRemotes(now map[string]flows.Remote) {
 		}
 	}
 	n.others.remotes = maps.Clone(now)
+}
+
+// network returns how other nodes are reached, with a nil plan before the first
+// setup.
+func (n *node) network() (mode nodes.Mode, tunnel string, p *nodes.Plan) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.a.cfg.Mode, n.a.cfg.Tunnel, n.plan
 }
 
 // tell logs what is new in a plan.

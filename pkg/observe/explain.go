@@ -124,6 +124,8 @@ func reason(x *api.Explanation, t *trace.Trace, from, to end) string {
 		return fmt.Sprintf("port %s may not send this: it is not from its pod's addresses", from.Port)
 	case flows.KindUnroutable:
 		return fmt.Sprintf("nothing on this node has the address %s", to.Addr)
+	case flows.KindEncapsulated:
+		return "pods may not send packets of the tunnel between nodes out of the cluster"
 	case flows.KindInvalid:
 		return "the packet neither belongs to a tracked connection nor begins one"
 	}
@@ -155,6 +157,8 @@ func meaning(v enforce.View, table flows.Table, c flows.Cookie, s trace.Step) st
 		return fmt.Sprintf("the other end lies in region %d", c.Object())
 	case flows.KindSpoof:
 		return "not from the pod's own addresses: dropped"
+	case flows.KindEncapsulated:
+		return "a packet of the tunnel between nodes, and from a pod: dropped"
 	case flows.KindInvalid:
 		return "of no tracked connection, and begins none: dropped"
 	case flows.KindUnroutable:

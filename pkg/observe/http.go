@@ -20,6 +20,7 @@ func (o *Observer) Register(mux *http.ServeMux) {
 	get(mux, "rules", o.Rules)
 	get(mux, "identities", o.Identities)
 	get(mux, "flows", o.Flows)
+	get(mux, "nodes", o.Nodes)
 	get(mux, "status", o.Status)
 	mux.HandleFunc("POST /v1/trace", func(w http.ResponseWriter, r *http.Request) {
 		var req api.TraceRequest

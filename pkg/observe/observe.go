@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-cni/sluice/ovs/unixctl"
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/enforce"
+	"github.com/sluice-cni/sluice/pkg/nodes"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
 )
 
@@ -23,6 +24,9 @@ type Config struct {
 	Vswitchd func() (*unixctl.Client, error)
 	// Bridge is the bridge's name, Node the node's.
 	Bridge, Node string
+	// Network returns how other nodes are reached, with a nil plan if that is not
+	// known yet. Without it nothing is told of the network.
+	Network func() (mode nodes.Mode, tunnel string, plan *nodes.Plan)
 }
 
 // Observer answers questions about one bridge. It keeps no state and is safe
@@ -148,7 +152,7 @@ func (o *Observer) Flows(ctx context.Context) ([]api.Flow, error) {
 
 // Status tells how the agent is.
 func (o *Observer) Status(ctx context.Context) (api.Status, error) {
-	out := api.Status{Node: o.cfg.Node, Bridge: o.cfg.Bridge}
+	out := api.Status{Node: o.cfg.Node, Bridge: o.cfg.Bridge, Network: o.networkStatus()}
 	err := o.cfg.Enforcer.Look(ctx, func(v enforce.View) {
 		s := v.Stats()
 		out.Ready, out.Bundles, out.Flows, out.Cut = v.Ready(), s.Bundles, s.Flows, s.Cut

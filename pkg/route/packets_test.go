@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/pkg/nodes"
+	"github.com/sluice-cni/sluice/pkg/observe/api"
 	"github.com/sluice-cni/sluice/test/bed"
 	"github.com/sluice-cni/sluice/test/bed/bedtest"
 	"github.com/sluice-cni/sluice/test/need"
@@ -183,6 +184,7 @@ func TestOnlyWhatPodsSendOutsideHasTheNodesAddress(t *testing.T) {
 }
 
 func TestTheNodeHasRoutesToOtherNodesPods(t *testing.T) {
+	way := map[nodes.Mode]nodes.Mode{nodes.Encap: nodes.Encap, nodes.Hybrid: nodes.NoEncap}
 	for mode, want := range map[nodes.Mode][2]string{
 		nodes.Encap: {
 			"10.244.1.0/24 via 10.244.1.1 dev sluice0 proto 83 src 10.244.0.1 onlink",
@@ -206,6 +208,17 @@ func TestTheNodeHasRoutesToOtherNodesPods(t *testing.T) {
 				return nil
 			}
 			eventually(t, "routes", there)
+			status, err := b.Client().Status(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := status.Network; n == nil || n.Mode != string(mode) || n.Tunnel != "geneve" || n.Uplink != "uplink" || n.UplinkMTU != 1500 || n.MTU != 1450 {
+				t.Errorf("the agent tells %+v of the network", n)
+			}
+			ways, err := b.Client().Nodes(t.Context())
+			if err != nil || len(ways) != 2 || ways[0] != (api.Node{Name: "node1", PodCIDR: "10.244.1.0/24", Way: string(way[mode]), Via: "172.18.0.1"}) {
+				t.Errorf("the agent tells %v of ways, error %v", ways, err)
+			}
 			onNode(t, b, "ip", "-4", "route", "flush", "proto", "83")
 			eventually(t, "routes to be there again", there)
 			pod, err := b.AddPod(t.Context(), "shop", "web", "")

@@ -92,6 +92,11 @@ func identityFilter(_ context.Context, _ source, f *filter) (func(api.Identity) 
 	}, nil
 }
 
+// nodeFilter knows names only: a node belongs to no namespace.
+func nodeFilter(_ context.Context, _ source, f *filter) (func(api.Node) bool, error) {
+	return func(n api.Node) bool { return (f.name == "" || f.name == n.Name) && !f.aboutPods() }, nil
+}
+
 // flowFilter asks for ports if it needs to know which objects are a pod's.
 func flowFilter(ctx context.Context, s source, f *filter) (func(api.Flow) bool, error) {
 	objects := map[string]bool{}

@@ -18,7 +18,7 @@ func (a *app) newGet() *cobra.Command {
 		Long:  `get lists what the agent of this node enforces.`,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usagef("what is to be listed? ports, policies, rules, identities, flows or status")
+			return usagef("what is to be listed? ports, policies, rules, identities, flows, nodes or status")
 		},
 	}
 	flags := cmd.PersistentFlags()
@@ -34,6 +34,7 @@ func (a *app) newGet() *cobra.Command {
 		newList(a, &f, "rules", "rule", "rules of policies in force", "the policy of the rules", source.Rules, ruleFilter, render.Rules),
 		newList(a, &f, "identities", "identity", "classes of peers that no rule tells apart", "an identity's number", source.Identities, identityFilter, render.Identities),
 		newList(a, &f, "flows", "flow", "flows the bridge should hold", "a table, or the object of the flows", source.Flows, flowFilter, render.Flows),
+		newList(a, &f, "nodes", "node", "other nodes' ranges of pods, and the ways to them", "a node", source.Nodes, nodeFilter, render.Nodes),
 		a.newStatus(&f),
 	)
 	for _, sub := range cmd.Commands() {

@@ -20,6 +20,7 @@ type source interface {
 	Rules(context.Context) ([]api.Rule, error)
 	Identities(context.Context) ([]api.Identity, error)
 	Flows(context.Context) ([]api.Flow, error)
+	Nodes(context.Context) ([]api.Node, error)
 	Status(context.Context) (api.Status, error)
 	Close() error
 }

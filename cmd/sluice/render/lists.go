@@ -119,6 +119,16 @@ func matchAndActions(flow string) string {
 	return rest
 }
 
+// Nodes lays out the ways to other nodes' pods.
+func Nodes(w io.Writer, s Style, nodes []api.Node) error {
+	t := table{style: s}
+	t.header("NODE", "PODS", "WAY", "VIA")
+	for _, n := range nodes {
+		t.row(n.Name, n.PodCIDR, n.Way, orDash(n.Via))
+	}
+	return t.write(w, "")
+}
+
 // Status lays out the state of the agent.
 func Status(w io.Writer, s Style, status api.Status) error {
 	t := table{style: s}
@@ -132,6 +142,16 @@ func Status(w io.Writer, s Style, status api.Status) error {
 	t.cells(cell{"bundles written", Dim}, cell{text: fmt.Sprint(status.Bundles)})
 	t.cells(cell{"flow changes", Dim}, cell{text: fmt.Sprint(status.Flows)})
 	t.cells(cell{"connections cut", Dim}, cell{text: fmt.Sprint(status.Cut)})
+	if n := status.Network; n != nil {
+		t.cells(cell{"mode", Dim}, cell{text: strings.TrimSuffix(n.Mode+", "+n.Tunnel, ", ")})
+		t.cells(cell{"MTU of pods", Dim}, cell{text: fmt.Sprint(n.MTU)})
+		if n.Uplink != "" {
+			t.cells(cell{"uplink", Dim}, cell{text: fmt.Sprintf("%s, MTU %d", n.Uplink, n.UplinkMTU)})
+		}
+		for _, p := range n.Problems {
+			t.cells(cell{"problem", Dim}, cell{p, Red})
+		}
+	}
 	return t.write(w, "")
 }
 

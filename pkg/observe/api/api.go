@@ -154,6 +154,8 @@ type Status struct {
 	Bundles uint64 `json:"bundles"`
 	Flows   uint64 `json:"flowChanges"`
 	Cut     uint64 `json:"connectionsCut"`
+	// Network is how other nodes are reached; nil if that is not known yet.
+	Network *Network `json:"network,omitempty"`
 }
 
 // Error is the body of an answer that is none.

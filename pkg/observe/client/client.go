@@ -91,6 +91,12 @@ func (c *Client) Flows(ctx context.Context) (out []api.Flow, err error) {
 	return out, err
 }
 
+// Nodes lists the ways to other nodes' pods.
+func (c *Client) Nodes(ctx context.Context) (out []api.Node, err error) {
+	err = c.list(ctx, "nodes", &out)
+	return out, err
+}
+
 // Status asks how the agent is.
 func (c *Client) Status(ctx context.Context) (out api.Status, err error) {
 	err = c.list(ctx, "status", &out)
