@@ -33,6 +33,7 @@ const (
 	KindEgressRule                       // a rule; a hash of its key
 	KindIngressRule                      // the same for ingress
 	KindRemote                           // another node; a hash of its name
+	KindEncapsulated                     // pods' packets that other nodes would take for this node's; 0
 )
 
 var kindNames = map[Kind]string{
@@ -41,6 +42,7 @@ var kindNames = map[Kind]string{
 	KindEgressPending: "egress-pending", KindIngressPending: "ingress-pending",
 	KindEgressPeer: "egress-peer", KindIngressPeer: "ingress-peer", KindEgressBlock: "egress-block", KindIngressBlock: "ingress-block",
 	KindEgressClause: "egress-clause", KindIngressClause: "ingress-clause", KindEgressRule: "egress-rule", KindIngressRule: "ingress-rule", KindRemote: "remote",
+	KindEncapsulated: "encapsulated",
 }
 
 // String returns the kind's name, "ingress-rule".

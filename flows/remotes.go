@@ -89,6 +89,15 @@ func (n *Node) tunnelFlows() []*Flow {
 		newFlow(TableConntrackState, 190, cookieNode, "", t, match("ct_state", "+new+trk"), gotoTable(TableRoute)),
 		newFlow(TableIngressPeer, 290, cookieNode, "", 0, []ovs.Match{flow.Is(regOutput, t)}, gotoTable(TableCommit)),
 	}
+	// A pod's own tunnel packet to another node, which the node's stack may give the
+	// node's address on its way, would be taken for this node's there: the pod could
+	// speak for any other. The ports are Geneve's (RFC 8926) and VXLAN's (RFC 7348).
+	for _, udp := range []ovs.Protocol{ovs.ProtocolUDPv4, ovs.ProtocolUDPv6} {
+		for _, port := range []string{"6081", "4789"} {
+			fs = append(fs, newFlow(TableRoute, 60, NewCookie(KindEncapsulated, 0), udp, 0,
+				append([]ovs.Match{flow.IsMasked(regSource, sourcePod, sourceKindMask)}, match("tp_dst", port)...), ovs.Drop()))
+		}
+	}
 	for _, proto := range n.judgedAlways() {
 		fs = append(fs, newFlow(TableConntrackState, 295, cookieNode, proto, t, match("ct_state", "+est-rpl+trk"), gotoTable(TableRoute)))
 	}

@@ -355,3 +355,9 @@ func TestFramesOfNoAllowedKindArriveNowhere(t *testing.T) {
 	}
 	n.check(t, between(both, both)...)
 }
+
+// setPorts sets the ports of a datagram.
+func setPorts(ls []gopacket.SerializableLayer, src, dst uint16) {
+	u := ls[2].(*layers.UDP)
+	u.SrcPort, u.DstPort = layers.UDPPort(src), layers.UDPPort(dst)
+}
