@@ -47,6 +47,9 @@ type Options struct {
 	// Forward is a loopback address of the node ("127.1.2.3:6443") from which TCP
 	// connections are carried to the same address of this machine.
 	Forward netip.AddrPort
+	// Number is the node's among those of a cluster, from 2 on; it decides NodeAddrs.
+	// Zero means 2.
+	Number uint8
 	// Outside are the addresses of hosts outside of the cluster.
 	Outside []netip.Addr
 	// MTU of the pods' interfaces in bytes; zero means the agent's default.
@@ -97,6 +100,9 @@ func Start(ctx context.Context, opts Options) (*Bed, error) {
 	if opts.NodeName == "" {
 		opts.NodeName = "node0"
 	}
+	if opts.Number == 0 {
+		opts.Number = 2
+	}
 	if opts.PodCIDRs == nil {
 		opts.PodCIDRs = []netip.Prefix{netip.MustParsePrefix("10.244.0.0/24"), netip.MustParsePrefix("fd00:10:244::/64")}
 	}
@@ -122,7 +128,7 @@ func (b *Bed) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.Node = &Host{Netns: netns, Name: b.opts.NodeName}
+	b.Node = &Host{Netns: netns, Name: b.opts.NodeName, Addrs: NodeAddrs(b.opts.Number)}
 	if err := netns.Do(forwardPackets); err != nil {
 		return err
 	}

@@ -5,22 +5,25 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// The addresses of the link between the node and the outside.
+// The addresses of the outside's end of the link to the node.
 var (
-	nodeAddrs    = []netip.Addr{netip.MustParseAddr("172.18.0.2"), netip.MustParseAddr("fd00:172:18::2")}
 	routerAddrs  = []netip.Addr{netip.MustParseAddr("172.18.0.1"), netip.MustParseAddr("fd00:172:18::1")}
-	uplinkRanges = []int{24, 64} // the lengths of their prefixes
+	uplinkRanges = []int{24, 64} // the lengths of the link's prefixes
 )
 
-// NodeAddrs returns the addresses of a node towards the outside: those that its
-// Node object lists. They are the same for every bed.
-func NodeAddrs() []netip.Addr { return slices.Clone(nodeAddrs) }
+// NodeAddrs returns the addresses of a node towards the outside, those that its
+// Node object lists, by its number from 2 on.
+func NodeAddrs(number uint8) []netip.Addr {
+	return []netip.Addr{
+		netip.AddrFrom4([4]byte{172, 18, 0, number}),
+		netip.AddrFrom16([16]byte{0: 0xfd, 2: 0x01, 3: 0x72, 5: 0x18, 15: number}),
+	}
+}
 
 // uplink is the node's interface towards the outside.
 const uplink = "uplink"
@@ -58,7 +61,7 @@ func (b *Bed) connectOutside() (err error) {
 			return fmt.Errorf("make link %s: %w", uplink, err)
 		}
 		return configure(uplink, func(add adder) error {
-			for i, a := range nodeAddrs {
+			for i, a := range b.Node.Addrs {
 				if err := add.addr(a, uplinkRanges[i]); err != nil {
 					return err
 				}
@@ -74,7 +77,6 @@ func (b *Bed) connectOutside() (err error) {
 	if err != nil {
 		return fmt.Errorf("connect the node with the outside: %w", err)
 	}
-	b.Node.Addrs = NodeAddrs()
 	err = b.outside.Do(func() error {
 		return configure(ifName, func(add adder) error {
 			for i, a := range routerAddrs {
@@ -87,7 +89,7 @@ func (b *Bed) connectOutside() (err error) {
 					return err
 				}
 			}
-			for _, a := range nodeAddrs {
+			for _, a := range b.Node.Addrs {
 				if err := add.route(defaultRoute(a), a); err != nil {
 					return err
 				}

@@ -41,17 +41,28 @@ func ping(from *bed.Host, to netip.Addr, wait time.Duration) error {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(wait)); err != nil {
-		return err
-	}
-	if _, err := c.Write(text); err != nil {
-		return fmt.Errorf("ping %s: %w", to, err)
-	}
+	end := time.Now().Add(wait)
 	buffer := make([]byte, 1500)
+	again := end.Add(-wait)
 	for {
+		now := time.Now()
+		if now.After(end) {
+			return fmt.Errorf("ping %s: %w in %v", to, bed.ErrNoAnswer, wait)
+		}
+		if !now.Before(again) {
+			// Like ping(8), once a second: on a machine that is busy, resolving the
+			// neighbour may fail, and the packet with it.
+			again = now.Add(time.Second)
+			if _, err := c.Write(text); err != nil {
+				return fmt.Errorf("ping %s: %w", to, err)
+			}
+		}
+		if err := c.SetReadDeadline(earlier(again, end)); err != nil {
+			return err
+		}
 		size, _, err := c.ReadFrom(buffer) // not Read, which would leave the IPv4 header in
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return fmt.Errorf("ping %s: %w in %v", to, bed.ErrNoAnswer, wait)
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("ping %s: %w", to, err)
@@ -83,4 +94,11 @@ func sourceOf(h *bed.Host, to netip.Addr) netip.Addr {
 		return h.Addr(4)
 	}
 	return h.Addr(6)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }

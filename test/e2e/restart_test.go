@@ -13,7 +13,8 @@ import (
 	"github.com/sluice-cni/sluice/test/bed"
 )
 
-// These tests disturb the node that the others share: they are not parallel.
+// These tests disturb their node, which may be the one that the others share: they
+// are not parallel.
 
 // guarded makes a server that is guarded, a client that may reach it on port 80,
 // and a stranger who may not.
@@ -67,7 +68,7 @@ func expectSameFlows(t testing.TB, before, after []string) {
 }
 
 func TestAgentRestartDisturbsNothingAndWritesNothing(t *testing.T) {
-	n := sharedNode(t)
+	n := ownNode(t, 24, 64, bed.Options{}) // without connections of pods that are gone
 	n.logIfFailed(t)
 	server, client, stranger := n.guarded(t, "restart")
 	for _, end := range []struct {

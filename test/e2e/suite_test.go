@@ -210,9 +210,9 @@ func startNode(t testing.TB, api *apiserver.APIServer, opts bed.Options, bits4, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts.Datapath, opts.NodeName = *datapathFlag, fmt.Sprintf("node%d", i)
+	opts.Datapath, opts.NodeName, opts.Number = *datapathFlag, fmt.Sprintf("node%d", i), 1+i
 	opts.PodCIDRs, opts.Kubeconfig, opts.Forward = []netip.Prefix{}, kubeconfig, addr
-	if err := api.CreateNode(ctx, opts.NodeName, []netip.Prefix{cidr4, cidr6}, bed.NodeAddrs()...); err != nil {
+	if err := api.CreateNode(ctx, opts.NodeName, []netip.Prefix{cidr4, cidr6}, bed.NodeAddrs(opts.Number)...); err != nil {
 		t.Fatal(err)
 	}
 	b, err := bed.Start(ctx, opts)
