@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -95,16 +94,6 @@ func nodeCommand() *cobra.Command {
 		Use:    testbed.NodeCommand + " FILE",
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			text, err := os.ReadFile(args[0])
-			if err != nil {
-				return err
-			}
-			var config node.Config
-			if err := json.Unmarshal(text, &config); err != nil {
-				return errors.Join(fmt.Errorf("read the configuration %s", args[0]), err)
-			}
-			return node.Run(&config)
-		},
+		RunE:   func(_ *cobra.Command, args []string) error { return node.RunFile(args[0]) },
 	}
 }

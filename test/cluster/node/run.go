@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
@@ -34,6 +35,19 @@ func Run(c *Config) error {
 	}
 	r := runner{Config: c, processes: newProcesses()}
 	return r.run()
+}
+
+// RunFile is Run with a configuration in a file.
+func RunFile(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var c Config
+	if err := json.Unmarshal(text, &c); err != nil {
+		return fmt.Errorf("read the node's configuration %s: %w", path, err)
+	}
+	return Run(&c)
 }
 
 type runner struct {
