@@ -147,12 +147,11 @@ func (a *Agent) restarted(ctx context.Context) {
 	a.node.poke()
 	wait, cancel := context.WithTimeout(ctx, restartTime)
 	defer cancel()
-	err := a.bridge.Wait(wait)
-	if err == nil {
-		err = a.enforcer.Resync(wait)
-	}
+	// The bridge may not come in time, if the database is away. Resync is asked for
+	// in any case: the enforcer tries until there is a bridge to write.
+	err := errors.Join(a.bridge.Wait(wait), a.enforcer.Resync(wait))
 	if err != nil && ctx.Err() == nil {
-		klog.FromContext(ctx).Error(err, "Could not write the bridge after ovs-vswitchd started anew")
+		klog.FromContext(ctx).Error(err, "Could not write the bridge yet after ovs-vswitchd started anew")
 	}
 }
 
