@@ -87,6 +87,7 @@ func (n *node) run(ctx context.Context) error {
 	look := time.NewTicker(lookAgain)
 	defer look.Stop()
 	var again <-chan time.Time
+	var said string // what was wrong the last time
 	for {
 		select {
 		case <-ctx.Done():
@@ -100,8 +101,14 @@ func (n *node) run(ctx context.Context) error {
 		n.mu.Lock()
 		n.failed = err
 		n.mu.Unlock()
-		if err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).Info("The node is not set up", "err", err)
+		err = errors.Join(err, n.others.unreached)
+		if err == nil {
+			said = ""
+		} else if ctx.Err() == nil {
+			if text := err.Error(); text != said {
+				klog.FromContext(ctx).Info("The node is not set up as it should be, trying on", "err", err)
+				said = text
+			}
 			again = time.After(time.Second)
 		}
 	}

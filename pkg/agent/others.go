@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"reflect"
 	"slices"
@@ -24,6 +23,9 @@ type others struct {
 	masquerade *route.Masquerade
 	remotes    map[string]flows.Remote // the enforcer's
 	plan       *nodes.Plan             // the last one
+	// unreached is why routes to other nodes are not all there. It keeps no pod from
+	// being attached: what is amiss may be one range, or one node.
+	unreached error
 }
 
 // tunnel is the tunnel port that the mode asks for.
@@ -38,21 +40,21 @@ func (n *node) tunnel() *vsdb.Tunnel {
 // cluster, as the plan says.
 func (n *node) reach(ctx context.Context, p *nodes.Plan, local nodes.Local) error {
 	o := &n.others
-	changed, err := route.SetRoutes(p.Routes)
-	if changed > 0 {
+	var changed int
+	var err error
+	if changed, o.unreached = route.SetRoutes(p.Routes); changed > 0 {
 		klog.FromContext(ctx).Info("Changed routes to other nodes' pods", "changed", changed, "routes", len(p.Routes))
 	}
-	errs := []error{err}
 	if o.masquerade == nil {
 		if o.masquerade, err = route.OpenMasquerade(n.a.cfg.Gateway); err != nil {
-			return errors.Join(append(errs, err)...)
+			return err
 		}
 	}
 	rewritten, err := o.masquerade.Ensure(ctx, local.PodCIDRs, p.PodCIDRs)
 	if rewritten {
 		klog.FromContext(ctx).Info("Wrote nftables rules", "table", "inet "+route.Table)
 	}
-	return errors.Join(append(errs, err)...)
+	return err
 }
 
 // tellRemotes tells the enforcer which nodes are behind the tunnel.

@@ -183,6 +183,41 @@ func TestOnlyWhatPodsSendOutsideHasTheNodesAddress(t *testing.T) {
 	check()
 }
 
+// A route that somebody else has made to another node's pods is left, and pods are
+// attached all the same.
+func TestARouteOfAnotherKeepsNoPodFromBeingAttached(t *testing.T) {
+	b := start(t, nodes.Encap)
+	const there, foreign = "10.244.1.0/24", "10.244.1.0/24 via 172.18.0.1 dev uplink proto static"
+	routes := func(want string) func() error {
+		return func() error {
+			if got := onNode(t, b, "ip", "-4", "route", "show", there); !strings.Contains(got, want) {
+				return fmt.Errorf("routes are %q, want %q", got, want)
+			}
+			return nil
+		}
+	}
+	eventually(t, "the route", routes("dev sluice0"))
+	// In place of ours, of which the kernel does not tell: another change has the
+	// agent look.
+	onNode(t, b, "ip", append([]string{"-4", "route", "replace"}, strings.Fields(foreign)...)...)
+	onNode(t, b, "ip", "addr", "add", "172.18.0.77/24", "dev", "uplink")
+	eventually(t, "the agent to speak of it", func() error {
+		log, err := os.ReadFile(b.AgentLog())
+		if err == nil && !strings.Contains(string(log), "there is one to "+there+" already") {
+			err = errors.New("it does not")
+		}
+		return err
+	})
+	if _, err := b.AddPod(t.Context(), "shop", "web", ""); err != nil {
+		t.Error(err)
+	}
+	if err := routes("proto static")(); err != nil {
+		t.Error(err)
+	}
+	onNode(t, b, "ip", "-4", "route", "del", there)
+	eventually(t, "the route to be the agent's again", routes("dev sluice0"))
+}
+
 func TestTheNodeHasRoutesToOtherNodesPods(t *testing.T) {
 	way := map[nodes.Mode]nodes.Mode{nodes.Encap: nodes.Encap, nodes.Hybrid: nodes.NoEncap}
 	for mode, want := range map[nodes.Mode][2]string{
