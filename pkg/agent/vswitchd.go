@@ -54,6 +54,27 @@ func (v *vswitchd) Flush(ctx context.Context, zone uint16, t conntrack.Tuple) er
 	return conntrack.Flush(ctx, c, datapath, zone, t)
 }
 
+// Settle implements enforce.Connections. A round of the revalidators that is
+// under way may have begun before: the second one has not.
+func (v *vswitchd) Settle(ctx context.Context) error {
+	c, err := v.client()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxSettle)
+	defer cancel()
+	for range 2 {
+		if _, err := c.Call(ctx, "revalidator/wait"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxSettle bounds the wait for the revalidators. ovs-vswitchd takes fewer flows
+// when a round takes longer than two seconds.
+const maxSettle = 30 * time.Second
+
 func (v *vswitchd) tracked() (*unixctl.Client, string, error) {
 	datapath := v.datapath.Load()
 	if datapath == nil {

@@ -256,12 +256,17 @@ func (c connections) Dump(ctx context.Context, zone uint16) ([]conntrack.Entry, 
 	return conntrack.Dump(ctx, c.b.sandbox.Vswitchd(), sandbox.Dummy, zone)
 }
 
+func (c connections) Settle(ctx context.Context) error {
+	_, err := c.b.sandbox.Vswitchd().Call(ctx, "revalidator/wait")
+	return err
+}
+
 func (c connections) Flush(ctx context.Context, zone uint16, t conntrack.Tuple) error {
 	return conntrack.Flush(ctx, c.b.sandbox.Vswitchd(), sandbox.Dummy, zone, t)
 }
 
-// syn sends a connection's first packet.
-func (b *bed) syn(from, to string, port uint16) {
+// frame returns a connection's first packet.
+func (b *bed) frame(from, to string, port uint16) []byte {
 	b.t.Helper()
 	src, dst := b.ports[from], b.ports[to]
 	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: src.Addrs[0].AsSlice(), DstIP: dst.Addrs[0].AsSlice()}
@@ -274,7 +279,13 @@ func (b *bed) syn(from, to string, port uint16) {
 		&layers.Ethernet{SrcMAC: src.MAC, DstMAC: b.node.GatewayMAC, EthernetType: layers.EthernetTypeIPv4}, ip, tcp); err != nil {
 		b.t.Fatal(err)
 	}
-	if err := b.sandbox.Receive(b.context(), src.Name, buf.Bytes()); err != nil {
+	return buf.Bytes()
+}
+
+// syn sends a connection's first packet.
+func (b *bed) syn(from, to string, port uint16) {
+	b.t.Helper()
+	if err := b.sandbox.Receive(b.context(), b.ports[from].Name, b.frame(from, to, port)); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -3,6 +3,7 @@ package enforce
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,12 +17,15 @@ import (
 type Connections interface {
 	Dump(ctx context.Context, zone uint16) ([]conntrack.Entry, error)
 	Flush(ctx context.Context, zone uint16, t conntrack.Tuple) error
+	// Settle returns when no packet is handled any more as flows said before the
+	// call.
+	Settle(ctx context.Context) error
 }
 
-// settleTime is how long after a change a packet may still be handled by a
-// megaflow from before it: ovs-vswitchd revalidates them within its
-// max-revalidator and flow dump times, some hundred milliseconds. Connections
-// that such packets commit are found by a second sweep.
+// settleTime is how long after a change a packet is usually handled by a megaflow
+// from before it: ovs-vswitchd revalidates them within its max-revalidator and
+// flow dump times, some hundred milliseconds. It is waited for where nothing
+// better is known.
 const settleTime = time.Second
 
 // sweeper judges live connections anew after policies have changed.
@@ -50,12 +54,18 @@ func (s *sweeper) request() {
 func (s *sweeper) run(ctx context.Context) {
 	logger := klog.FromContext(ctx)
 	var again <-chan time.Time
+	settled := make(chan struct{}, 1)
+	var settler sync.WaitGroup
+	defer settler.Wait()
+	settling, more := false, false // more: something has changed while settling
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.wanted:
-			again = time.After(settleTime)
+			more = true
+		case <-settled:
+			settling = false
 		case <-again:
 			again = nil
 		}
@@ -65,7 +75,25 @@ func (s *sweeper) run(ctx context.Context) {
 				again = time.After(settleTime)
 			}
 		}
+		if more && !settling {
+			settling, more = true, false
+			settler.Go(func() { s.settle(ctx, settled) })
+		}
 	}
+}
+
+// settle tells when packets are handled as flows say now. Connections that were
+// committed in between are found by a second sweep. How long it takes a pod may
+// have in its hands: the more megaflows its packets make, the longer.
+func (s *sweeper) settle(ctx context.Context, settled chan<- struct{}) {
+	if err := s.connections.Settle(ctx); err != nil && ctx.Err() == nil {
+		klog.FromContext(ctx).V(2).Info("Could not tell when flows are in force, waiting instead", "wait", settleTime, "err", err)
+		select {
+		case <-time.After(settleTime):
+		case <-ctx.Done():
+		}
+	}
+	settled <- struct{}{} // has a place: there is one settle at a time
 }
 
 // zone sweeps one zone: dump, judge, flush. What would now be denied, or belongs
