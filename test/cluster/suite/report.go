@@ -101,5 +101,9 @@ func WriteMarkdown(w io.Writer, title string, sections []Section) error {
 
 // cell makes a text fit for a cell of a Markdown table.
 func cell(text string) string {
+	const limit = 300 // the log has all of it
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "…"
+	}
 	return strings.NewReplacer("|", `\|`, "[", `\[`, "]", `\]`, "<", "&lt;", "\n", " ").Replace(text)
 }

@@ -49,11 +49,10 @@ func (c *Cluster) waitNodes(given context.Context, what string, holds func(corev
 		return nil
 	}
 	err = fmt.Errorf("wait until nodes are %s: %w; not yet: %v", what, err, missing)
-	for _, name := range missing {
-		for _, log := range []string{name, name + "-kubelet"} {
+	if len(missing) > 0 { // one stands for all
+		for _, log := range []string{missing[0], missing[0] + "-kubelet"} {
 			err = fmt.Errorf("%w\nthe end of the log %s:\n%s", err, log, c.logTail(log))
 		}
-		break // one stands for all
 	}
 	return err
 }
