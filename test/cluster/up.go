@@ -32,6 +32,7 @@ func upCommand(dir *string) *cobra.Command {
 	flags.StringVar(&o.Family, "family", testbed.IPv4, "addresses: "+strings.Join(testbed.Families, ", "))
 	flags.StringVar(&o.CNI, "cni", testbed.Sluice, "what networks pods: "+strings.Join(testbed.CNIs, ", ")+" (ptp: the reference plugins)")
 	flags.StringVar(&o.Manifest, "manifest", "build/manifests/sluice.yaml", "file that installs Sluice")
+	flags.StringToStringVar(&o.Agent, "agent", nil, "field of Sluice's configuration to set, such as mode=noEncap; can be given again")
 	flags.StringSliceVar(&o.Images, "image", nil, "archive of an image for the nodes; can be given again")
 	flags.BoolVar(&o.Proxy, "kube-proxy", true, "have nodes run kube-proxy; without it, what networks pods has to do Services too")
 	flags.BoolVar(&o.DNS, "dns", true, "run the cluster's DNS")

@@ -50,12 +50,14 @@ func (c *Cluster) installSluice(ctx context.Context) error {
 			return fmt.Errorf("tell Sluice where the API server is: %w", err)
 		}
 	}
-	return c.Apply(ctx, c.Options.Manifest)
-}
-
-// Apply runs `kubectl apply` on a file.
-func (c *Cluster) Apply(ctx context.Context, file string) error {
-	return c.kubectl(ctx, nil, "apply", "-f", file)
+	manifest, err := os.ReadFile(c.Options.Manifest)
+	if err == nil {
+		manifest, err = configure(manifest, c.Options.Agent)
+	}
+	if err != nil {
+		return err
+	}
+	return c.kubectl(ctx, manifest, "apply", "-f", "-")
 }
 
 // kubectl runs kubectl as the administrator.

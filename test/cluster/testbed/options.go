@@ -47,6 +47,8 @@ type Options struct {
 	CNI string `json:"cni"`
 	// Manifest is the file that installs Sluice.
 	Manifest string `json:"manifest,omitempty"`
+	// Agent are fields to set in the configuration of Sluice's agent, as YAML.
+	Agent map[string]string `json:"agent,omitempty"`
 	// Images are archives of images that nodes are to have besides those of the
 	// testbed.
 	Images []string `json:"images,omitempty"`
