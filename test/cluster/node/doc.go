@@ -23,6 +23,8 @@ type Config struct {
 	Images []string
 	// Pause is the image of the container that holds a pod's namespaces.
 	Pause string
+	// Underlay, if any, is set up before all daemons.
+	Underlay *Underlay
 	// Files are written before daemons start, by their path in the node.
 	Files map[string]string
 	// Daemons run besides containerd, once the images are there.

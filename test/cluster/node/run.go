@@ -8,7 +8,6 @@ import (
 	"log"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -56,14 +55,18 @@ type runner struct {
 }
 
 func (r *runner) run() error {
-	containerd, err := exec.LookPath("containerd")
-	if err != nil {
-		return err
+	if r.Underlay != nil {
+		if err := r.startUnderlay(r.Underlay); err != nil {
+			return err
+		}
+		log.Print("Open vSwitch is up")
 	}
 	if err := write(map[string]string{containerdConfig: r.containerdConfig()}); err != nil {
 		return err
 	}
-	go r.keep(Daemon{Name: "containerd", Args: []string{containerd, "--config", containerdConfig}})
+	if err := r.keepProgram("containerd", "--config", containerdConfig); err != nil {
+		return err
+	}
 	if err := waitSocket(containerdSocket, time.Minute); err != nil {
 		return fmt.Errorf("wait for containerd: %w", err)
 	}
@@ -84,7 +87,7 @@ func (r *runner) run() error {
 func (r *runner) keep(d Daemon) {
 	const pause = time.Second
 	for {
-		status, err := r.processes.run(filepath.Join(r.Logs, r.Name+"-"+d.Name+".log"), d.Args...)
+		status, err := r.processes.run(r.log(d.Name), d.Args...)
 		if err != nil {
 			log.Print(err)
 		} else {
@@ -96,21 +99,9 @@ func (r *runner) keep(d Daemon) {
 
 // load gives containerd an image.
 func (r *runner) load(archive string) error {
-	ctr, err := exec.LookPath("ctr")
-	if err != nil {
-		return err
-	}
 	// The namespace is where the kubelet's images are. All files of an archive are
 	// there: it is not to be asked which platforms it has.
-	out := filepath.Join(r.Logs, r.Name+"-images.log")
-	status, err := r.processes.run(out, ctr, "--namespace=k8s.io", "images", "import", "--all-platforms", archive)
-	if err != nil {
-		return err
-	}
-	if status != 0 {
-		return fmt.Errorf("load image %s: %s; see %s", archive, describe(status), out)
-	}
-	return nil
+	return r.do("ctr", "--namespace=k8s.io", "images", "import", "--all-platforms", archive)
 }
 
 // linkPlugins puts CNI plugins where every CNI installation finds them. Others may

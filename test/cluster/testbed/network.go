@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -85,6 +86,12 @@ func (c *Cluster) connect(control *netns.Netns, n *Node) error {
 		if err := netlink.LinkAdd(link); err != nil {
 			return fmt.Errorf("make its link: %w", err)
 		}
+		if c.Options.HostOVS {
+			// What the userspace datapath receives has to be whole.
+			if err := setOffloadOff(n.Name); err != nil {
+				return err
+			}
+		}
 		return netlink.LinkSetUp(link)
 	})
 	if err != nil {
@@ -111,6 +118,20 @@ func (c *Cluster) connect(control *netns.Netns, n *Node) error {
 		}
 		return nil
 	})
+}
+
+// setOffloadOff has the kernel compute checksums, and cut segments, before it sends
+// packets by a link.
+func setOffloadOff(link string) error {
+	e, err := ethtool.NewEthtool()
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	if err := e.Change(link, map[string]bool{"tx-checksum-ip-generic": false}); err != nil {
+		return fmt.Errorf("set the checksum offload of %s off: %w", link, err)
+	}
+	return nil
 }
 
 // up sets a link up and gives it addresses.

@@ -80,8 +80,15 @@ func (c *Cluster) nodeConfig(n Node) (*node.Config, error) {
 	for _, image := range c.Options.Images {
 		share = append(share, filepath.Dir(image))
 	}
+	var underlay *node.Underlay
+	if c.Options.HostOVS {
+		underlay = &node.Underlay{
+			Bridge: "br-uplink", Link: uplink, Addrs: n.Addrs, Routers: addrs(c.Plan.Subnets[n.Subnet].Router),
+		}
+	}
 	return &node.Config{
-		Name: n.Name, Dir: c.Path("nodes", n.Name), Share: share, Logs: c.Path("log"),
+		Underlay: underlay,
+		Name:     n.Name, Dir: c.Path("nodes", n.Name), Share: share, Logs: c.Path("log"),
 		Plugins: plugins, Images: c.archives, Pause: pauseImage,
 		Files: files, Daemons: daemons,
 	}, nil

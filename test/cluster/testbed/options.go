@@ -47,6 +47,10 @@ type Options struct {
 	CNI string `json:"cni"`
 	// Manifest is the file that installs Sluice.
 	Manifest string `json:"manifest,omitempty"`
+	// HostOVS says whether nodes have an Open vSwitch of their own, with their link to
+	// others on it, which tunnels of the userspace datapath need. The manifest is to
+	// be one that uses it.
+	HostOVS bool `json:"hostOVS"`
 	// Agent are fields to set in the configuration of Sluice's agent, as YAML.
 	Agent map[string]string `json:"agent,omitempty"`
 	// Images are archives of images that nodes are to have besides those of the
