@@ -59,6 +59,7 @@ check: deps-test kubernetes ## all tests with the race detector, on this machine
 check-build: deps-build ## the tests of what makes images and manifests, which are modules of their own
 	cd build/image && GOFLAGS=-mod=readonly go test $(TESTFLAGS) ./...
 	cd build/manifests && GOFLAGS=-mod=readonly go test $(TESTFLAGS) ./...
+	cd build/cluster && GOFLAGS=-mod=readonly go test $(TESTFLAGS) ./images
 
 .PHONY: test-kernel
 test-kernel: deps-kernel kubernetes build ## the end-to-end suite with the kernel's datapath, in an emulated machine
