@@ -79,12 +79,19 @@ func (p *process) signal(ctx context.Context, s syscall.Signal) error {
 	return fmt.Errorf("stop %s: killed, it did not end in time: %w", p.cmd.Path, ctx.Err())
 }
 
-// logTail returns the last of what the process wrote.
+// logTail returns the last of what the process wrote, without the answers to
+// those who asked whether it is ready.
 func (p *process) logTail() string {
 	const limit = 4000
 	text, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()
 	}
-	return string(bytes.TrimSpace(text[max(0, len(text)-limit):]))
+	var lines []byte
+	for line := range bytes.Lines(text) {
+		if !bytes.Contains(line, []byte(`command="status"`)) {
+			lines = append(lines, line...)
+		}
+	}
+	return string(bytes.TrimSpace(lines[max(0, len(lines)-limit):]))
 }
