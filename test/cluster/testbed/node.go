@@ -76,10 +76,6 @@ func (c *Cluster) nodeConfig(n Node) (*node.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	share := []string{shared, c.Options.Dir}
-	for _, image := range c.Options.Images {
-		share = append(share, filepath.Dir(image))
-	}
 	var underlay *node.Underlay
 	if c.Options.HostOVS {
 		underlay = &node.Underlay{
@@ -88,7 +84,7 @@ func (c *Cluster) nodeConfig(n Node) (*node.Config, error) {
 	}
 	return &node.Config{
 		Underlay: underlay,
-		Name:     n.Name, Dir: c.Path("nodes", n.Name), Share: share, Logs: c.Path("log"),
+		Name:     n.Name, Dir: c.Path("nodes", n.Name), Share: []string{shared, c.Options.Dir}, Logs: c.Path("log"),
 		Plugins: plugins, Images: c.archives, Pause: pauseImage,
 		Files: files, Daemons: daemons,
 	}, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/sluice-cni/sluice/test/cache"
@@ -53,7 +54,7 @@ func Up(ctx context.Context, o Options, out io.Writer) (_ *Cluster, err error) {
 	return c, nil
 }
 
-// images returns the archives of images that all nodes get.
+// images returns the archives of the testbed's own images.
 func (c *Cluster) images() ([]string, error) {
 	var archives []string
 	for _, name := range []string{"pause", "agnhost", "coredns"} {
@@ -66,13 +67,45 @@ func (c *Cluster) images() ([]string, error) {
 		}
 		archives = append(archives, path)
 	}
-	return append(archives, c.Options.Images...), nil
+	return archives, nil
+}
+
+// copyImages copies the images of the options to where nodes see them.
+func (c *Cluster) copyImages() error {
+	for i, from := range c.Options.Images {
+		to := c.Path("images", fmt.Sprintf("%d-%s", i, filepath.Base(from)))
+		if err := copyFile(from, to); err != nil {
+			return fmt.Errorf("copy image %s: %w", from, err)
+		}
+		c.archives = append(c.archives, to)
+	}
+	return nil
+}
+
+func copyFile(from, to string) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	target, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Close())
 }
 
 // BuildCommand builds what a cluster needs and keeps it in the cache.
 const BuildCommand = "build/cluster/build.sh"
 
 func (c *Cluster) up(ctx context.Context) error {
+	if err := c.copyImages(); err != nil {
+		return err
+	}
 	if err := c.writeControl(); err != nil {
 		return err
 	}
