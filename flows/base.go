@@ -76,6 +76,11 @@ func (p *Pipeline) baseFlows() []*Flow {
 		node(TableRoute, 150, flow.IPProtocol(a), 0, append([]ovs.Match{notFromHere}, match(flow.DstField(a), a.String())...), toGateway...)
 	}
 	for _, proto := range ipFamilies {
+		// Who began a connection through the gateway may have been given another
+		// destination on the way there, by a service proxy on the node: the answer
+		// goes back the same way, also if the address is a pod's of here.
+		node(TableRoute, 220, proto, 0, append([]ovs.Match{notFromHere}, match("ct_state", "+rpl+trk", "ct_mark",
+			fmt.Sprintf("%#x/%#x", MarkGateway, MarkSource))...), toGateway...)
 		node(TableRoute, 50, proto, 0, []ovs.Match{fromPod}, toGateway...)
 	}
 	node(TableIngressPeer, 290, "", 0, []ovs.Match{flow.Is(regOutput, gw)}, gotoTable(TableCommit))
@@ -127,8 +132,8 @@ func frameFlows() []*Flow {
 		add(TableConntrack, priLookup, ipFamilies[i], nil,
 			ovs.ConnectionTracking(fmt.Sprintf("table=%d,zone=%d", TableConntrackState, zone)))
 		add(TableCommit, priLookup, ipFamilies[i], nil,
-			ovs.ConnectionTracking(fmt.Sprintf("commit,zone=%d,exec(move:%s->NXM_NX_CT_LABEL[0..31],move:%s->NXM_NX_CT_LABEL[32..63])",
-				zone, regEgressRule.NXM(), regIngressRule.NXM())),
+			ovs.ConnectionTracking(fmt.Sprintf("commit,zone=%d,exec(move:%s->NXM_NX_CT_LABEL[0..31],move:%s->NXM_NX_CT_LABEL[32..63],move:NXM_NX_REG%d[0..3]->NXM_NX_CT_MARK[0..3])",
+				zone, regEgressRule.NXM(), regIngressRule.NXM(), regSource)),
 			gotoTable(TableOutput))
 	}
 	fs = append(fs, newFlow(TableConntrackState, 300, NewCookie(KindInvalid, 0), "", 0, match("ct_state", "+inv+trk"), ovs.Drop()))

@@ -14,6 +14,10 @@ type Connection struct {
 	Src, Dst netip.Addr
 	Protocol uint8
 	DstPort  uint16
+	// ByGateway is true if it is known to have been begun through the gateway, where
+	// no source is a pod of this node: a service proxy may send a pod's packets back
+	// that way.
+	ByGateway bool
 }
 
 // Verdict is what the pipeline says of a connection.
@@ -34,10 +38,10 @@ type Verdict struct {
 func (p *Pipeline) Judge(c Connection) Verdict {
 	src, dst := p.byAddr[c.Src], p.byAddr[c.Dst]
 	v := Verdict{Allowed: true}
-	if c.Src == c.Dst && src != nil {
+	if c.Src == c.Dst && src != nil && !c.ByGateway {
 		return v
 	}
-	if src != nil {
+	if src != nil && !c.ByGateway {
 		p.judgeSide(&v, Egress, src, c.Dst, c)
 	}
 	if dst != nil && !(src == nil && p.node != nil && slices.Contains(p.node.Addrs, c.Src)) {

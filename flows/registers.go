@@ -44,6 +44,13 @@ const (
 	sourceJudged uint32 = 0x20
 )
 
+// A connection's ct_mark holds, under MarkSource, the kind of source it was begun
+// from: what regSource said of its first packet.
+const (
+	MarkSource  = sourceKindMask
+	MarkGateway = sourceGateway
+)
+
 // sideRegs are the registers of one direction.
 type sideRegs struct {
 	subject, peer, block, page, rule flow.Reg

@@ -69,3 +69,25 @@ func TestPacketsOfOtherNodesGoByTheTunnelAndComeFromNowhereElse(t *testing.T) {
 		})
 	}
 }
+
+// A service proxy on the node gives a pod's connection another pod as its
+// destination and sends it back in by the gateway. The other pod's answers have
+// to pass the proxy again.
+func TestAnswersToWhatCameByTheGatewayGoBackThere(t *testing.T) {
+	sb := sandboxtest.Start(t, sandbox.Dummy)
+	p := flows.New()
+	flows.ApplySample(t, p)
+	load(t, sb, p, "gw", "db", "api", "fresh")
+	for mark, want := range map[string]uint32{"ct_mark=0x2": 1, "ct_mark=0x1": 2} {
+		tr, err := trace.Run(t.Context(), sb.Vswitchd(), "br", trace.Packet{
+			InPort: 3, SrcMAC: net.HardwareAddr{0x0a, 0x58, 10, 0, 0, 3}, DstMAC: net.HardwareAddr{0x0a, 0x58, 10, 0, 0, 1}, Extra: mark,
+			Src: netip.MustParseAddr("10.0.0.3"), Dst: netip.MustParseAddr("10.0.0.2"), Protocol: flows.TCP, SrcPort: 80, DstPort: 40000,
+		}, trace.Options{CTNext: []string{"trk,est,rpl"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(tr.Outputs, []uint32{want}) {
+			t.Errorf("%s: an answer leaves by %v, want %d\n%s", mark, tr.Outputs, want, tr.Raw)
+		}
+	}
+}

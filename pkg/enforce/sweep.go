@@ -106,7 +106,7 @@ func (s *sweeper) zone(ctx context.Context, zone uint16) error {
 	var denied []conntrack.Tuple
 	err = s.e.Look(ctx, func(v View) {
 		for _, c := range entries {
-			if conn := connectionOf(c.Orig); !v.e.pipeline.Judge(conn).Allowed || v.e.pipeline.Stale(conn) {
+			if conn := connectionOf(c); !v.e.pipeline.Judge(conn).Allowed || v.e.pipeline.Stale(conn) {
 				denied = append(denied, c.Orig)
 			}
 		}
@@ -127,6 +127,9 @@ func (s *sweeper) zone(ctx context.Context, zone uint16) error {
 }
 
 // connectionOf returns the connection that a tracked one began as.
-func connectionOf(t conntrack.Tuple) flows.Connection {
-	return flows.Connection{Src: t.Src, Dst: t.Dst, Protocol: t.Protocol, DstPort: t.DstPort}
+func connectionOf(e conntrack.Entry) flows.Connection {
+	t := e.Orig
+	return flows.Connection{
+		Src: t.Src, Dst: t.Dst, Protocol: t.Protocol, DstPort: t.DstPort, ByGateway: e.Mark&flows.MarkSource == flows.MarkGateway,
+	}
 }
