@@ -86,7 +86,7 @@ func run(o options) error {
 		return fmt.Errorf("image %s: %w", names.sluice, err)
 	}
 	return writeFile(o.out, func(w io.Writer) error {
-		return tarball.MultiWrite(map[name.Tag]v1.Image{names.ovs: ovs, names.sluice: sluice}, w)
+		return writeArchive(w, map[name.Tag]v1.Image{names.ovs: ovs, names.sluice: sluice})
 	})
 }
 
