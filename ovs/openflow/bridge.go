@@ -21,14 +21,19 @@ type Config struct {
 	// Command is the ovs-ofctl to run; empty means the one in PATH or in one of
 	// the folders where packages put it.
 	Command string
+	// Native speaks OpenFlow over a connection of its own and runs ovs-ofctl only
+	// for what package ofp does not know. TransportVariable turns it on too.
+	Native bool
 }
 
-// Bridge is an OpenFlow 1.5 switch. Each call is a connection of its own, so a
-// Bridge holds nothing to close and is safe for concurrent use; but changes are
-// meant to have one writer.
+// Bridge is an OpenFlow 1.5 switch. It holds nothing to close: each run of
+// ovs-ofctl is a connection of its own, and the native one ends by itself when
+// it is not used. A Bridge is safe for concurrent use, but changes are meant to
+// have one writer.
 type Bridge struct {
 	target string
 	ofctl  ofctl
+	native *native // nil if all goes through ovs-ofctl
 }
 
 // Open returns the bridge that the configuration names. It does not connect:
@@ -53,7 +58,7 @@ func Open(c Config) (*Bridge, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bridge %s: %w", c.Target, err)
 	}
-	return &Bridge{target: target, ofctl: ofctl{command: command, runDir: c.RunDir}}, nil
+	return &Bridge{target: target, ofctl: ofctl{command: command, runDir: c.RunDir}, native: newNative(c, target)}, nil
 }
 
 // Target returns the endpoint the bridge is spoken to at.
@@ -61,7 +66,11 @@ func (b *Bridge) Target() string { return b.target }
 
 // Ping reports whether the switch answers OpenFlow 1.5 requests.
 func (b *Bridge) Ping(ctx context.Context) error {
-	if err := b.ofctl.run(ctx, nil, nil, "show", b.target); err != nil {
+	ping := func() error { return b.ofctl.run(ctx, nil, nil, "show", b.target) }
+	if b.native != nil {
+		ping = func() error { return b.native.ping(ctx) }
+	}
+	if err := ping(); err != nil {
 		return fmt.Errorf("ping %s: %w", b.target, err)
 	}
 	return nil

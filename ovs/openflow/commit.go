@@ -19,6 +19,15 @@ func (b *Bridge) Commit(ctx context.Context, t *Transaction) error {
 	if t.Empty() {
 		return nil
 	}
+	if b.native != nil {
+		err := b.native.commit(ctx, t)
+		if err == nil {
+			return nil
+		}
+		if !leave(err) {
+			return fmt.Errorf("commit to %s: %w", b.target, err)
+		}
+	}
 	r, err := render(t)
 	if err != nil {
 		return fmt.Errorf("commit to %s: %w", b.target, err)

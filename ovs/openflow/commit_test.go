@@ -20,6 +20,15 @@ func conjunctions(n int) *ovs.Flow {
 	return f
 }
 
+// inconsistent is what is said of an action that lacks a prerequisite: ovs-ofctl
+// finds that out by itself, the native channel is told by the switch.
+func inconsistent(b *Bridge) string {
+	if b.native != nil {
+		return "OFPBAC_MATCH_INCONSISTENT"
+	}
+	return "none of the usable flow formats"
+}
+
 func TestRefusedBundleNamesTheChangeAndChangesNothing(t *testing.T) {
 	b, s := testBridge(t)
 	ctx := testContext(t)
@@ -50,7 +59,7 @@ func TestRefusedBundleNamesTheChangeAndChangesNothing(t *testing.T) {
 		{"port of another protocol", flow("udp,tcp_dst=80,actions=drop"), "prerequisite"},
 		{"field twice", flow("tcp,tp_dst=80,tcp_dst=81,actions=drop"), "twice"},
 		{"ct field outside of ct", flow("ip,actions=set_field:1->ct_mark"), "CT fields"},
-		{"action lacks a prerequisite", flow("actions=dec_ttl"), "none of the usable flow formats"},
+		{"action lacks a prerequisite", flow("actions=dec_ttl"), inconsistent(b)},
 		{"actions above 64 KiB", conjunctions(4001), "64016 bytes"},
 		{"table", &ovs.Flow{Table: 255, Actions: []ovs.Action{ovs.Drop()}}, "field table"},
 		{"priority", &ovs.Flow{Priority: 65536, Actions: []ovs.Action{ovs.Drop()}}, "field priority"},
@@ -161,8 +170,8 @@ func TestUnreachableBridgeIsNoBundleError(t *testing.T) {
 	if _, refused := errors.AsType[*BundleError](err); err == nil || refused {
 		t.Fatalf("Commit: %v", err)
 	}
-	for _, want := range []string{"commit to unix:" + dir + "/br-none.mgmt", "No such file or directory"} {
-		if !strings.Contains(err.Error(), want) {
+	for _, want := range []string{"commit to unix:" + dir + "/br-none.mgmt", "no such file or directory"} {
+		if !strings.Contains(strings.Replace(err.Error(), "No such", "no such", 1), want) {
 			t.Errorf("error %q does not say %q", err, want)
 		}
 	}
@@ -174,7 +183,7 @@ func TestUnreachableBridgeIsNoBundleError(t *testing.T) {
 	}
 	short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 	defer cancel()
-	if err := b.Wait(short); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "No such file") {
+	if err := b.Wait(short); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(strings.ToLower(err.Error()), "no such file") {
 		t.Errorf("Wait: %v", err)
 	}
 }

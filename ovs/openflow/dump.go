@@ -31,9 +31,18 @@ func (b *Bridge) DumpFlows(ctx context.Context) ([]*ovs.Flow, error) {
 	return flows, nil
 }
 
-// EachFlow calls fn for each flow that the options select, while the dump comes
-// in. An error of fn ends it.
+// EachFlow calls fn for each flow that the options select. An error of fn ends
+// it.
 func (b *Bridge) EachFlow(ctx context.Context, o DumpOptions, fn func(*ovs.Flow) error) error {
+	if b.native != nil {
+		err := b.native.eachFlow(ctx, o, fn)
+		if err == nil {
+			return nil
+		}
+		if !leave(err) {
+			return fmt.Errorf("dump flows of %s: %w", b.target, err)
+		}
+	}
 	args := []string{"--no-stats", "dump-flows", b.target}
 	if o.Stats {
 		args[0] = "--stats"
@@ -60,6 +69,15 @@ func (b *Bridge) EachFlow(ctx context.Context, o DumpOptions, fn func(*ovs.Flow)
 
 // DumpGroups returns all groups of the bridge.
 func (b *Bridge) DumpGroups(ctx context.Context) ([]*Group, error) {
+	if b.native != nil {
+		groups, err := b.native.groups(ctx)
+		if err == nil {
+			return groups, nil
+		}
+		if !leave(err) {
+			return nil, fmt.Errorf("dump groups of %s: %w", b.target, err)
+		}
+	}
 	var groups []*Group
 	err := b.ofctl.run(ctx, nil, func(line []byte) error {
 		text, ok, err := entry(line, "OFPST_GROUP_DESC reply")

@@ -197,7 +197,7 @@ func indexFields() map[string]*field {
 		"oxm_of_arp_op": "arp_op", "oxm_of_arp_spa": "arp_spa", "oxm_of_arp_tpa": "arp_tpa",
 		"oxm_of_arp_sha": "arp_sha", "oxm_of_arp_tha": "arp_tha",
 		"oxm_of_tcp_src": "tcp_src", "oxm_of_tcp_dst": "tcp_dst",
-		"oxm_of_udp_src": "udp_src", "oxm_of_udp_dst": "udp_dst", "onfoxm_et_tcp_flags": "tcp_flags",
+		"oxm_of_udp_src": "udp_src", "oxm_of_udp_dst": "udp_dst", "onfoxm_et_tcp_flags": "tcp_flags", "oxm_of_tcp_flags": "tcp_flags", "oxm_of_actset_output": "actset_output",
 		"oxm_of_icmpv4_type": "icmp_type", "oxm_of_icmpv4_code": "icmp_code",
 		"oxm_of_icmpv6_type": "icmpv6_type", "oxm_of_icmpv6_code": "icmpv6_code",
 		"oxm_of_ipv6_nd_target": "nd_target", "oxm_of_ipv6_nd_sll": "nd_sll", "oxm_of_ipv6_nd_tll": "nd_tll",

@@ -177,12 +177,17 @@ func (m *match) add(name, value string, hasValue bool) {
 		m.terms = append(m.terms, term{name: f.match, needs: f.needs, text: strings.ToLower(value)})
 		return
 	}
+	m.addValue(f, v, mask)
+}
+
+// addValue adds a field with a value.
+func (m *match) addValue(f *field, v, mask u128) {
 	if mask.zero() {
 		return // it matches everything
 	}
 	switch {
 	case (f.name == "eth_type" || f.name == "nw_proto") && mask != ones(f.bits):
-		m.problem("field %s takes no mask", name)
+		m.problem("field %s takes no mask", f.name)
 		m.terms = append(m.terms, term{name: f.match, field: f, value: v, mask: mask})
 	case f.name == "eth_type":
 		m.protocol.eth = int(v.lo)

@@ -154,33 +154,46 @@ func oneLine(b []byte) error {
 
 var errTable = errors.New("field table is not 0 to 254")
 
-// appendWire appends a flow as it is sent, once it is known to mean what it
-// says: ovs-ofctl takes a match that lacks a prerequisite for a wider one.
+// appendWire appends a flow as it is sent.
 func appendWire(b []byte, f *ovs.Flow, deletes bool) ([]byte, error) {
-	if f == nil {
-		return b, errors.New("flow is nil")
-	}
-	if f.Table < 0 || f.Table > 254 {
-		return b, errTable
-	}
-	if f.Priority < 0 || f.Priority > 65535 {
-		return b, errors.New("field priority is not 0 to 65535")
-	}
-	if f.IdleTimeout < 0 || f.IdleTimeout > 65535 {
-		return b, errors.New("field idle_timeout is not 0 to 65535")
-	}
-	m := matchOf(f)
-	if len(m.problems) > 0 {
-		return b, errors.New(strings.Join(m.problems, "; "))
+	m, err := checkedMatch(f)
+	if err != nil {
+		return b, err
 	}
 	if deletes {
 		return appendKey(b, f, m), nil
 	}
-	b = appendHead(b, f, m)
-	actions := len(b)
-	b, err := appendCheckedActions(b, f.Actions)
+	return appendSendable(appendHead(b, f, m), f.Actions)
+}
+
+// checkedMatch returns the match of a flow, once its head is known to mean what
+// it says: ovs-ofctl takes a match that lacks a prerequisite for a wider one.
+func checkedMatch(f *ovs.Flow) (*match, error) {
+	if f == nil {
+		return nil, errors.New("flow is nil")
+	}
+	if f.Table < 0 || f.Table > 254 {
+		return nil, errTable
+	}
+	if f.Priority < 0 || f.Priority > 65535 {
+		return nil, errors.New("field priority is not 0 to 65535")
+	}
+	if f.IdleTimeout < 0 || f.IdleTimeout > 65535 {
+		return nil, errors.New("field idle_timeout is not 0 to 65535")
+	}
+	m := matchOf(f)
+	if len(m.problems) > 0 {
+		return nil, errors.New(strings.Join(m.problems, "; "))
+	}
+	return m, nil
+}
+
+// appendSendable appends actions, once they are known to fit into a message.
+func appendSendable(b []byte, actions []ovs.Action) ([]byte, error) {
+	start := len(b)
+	b, err := appendCheckedActions(b, actions)
 	if err == nil {
-		err = checkSize(b[actions:])
+		err = checkSize(b[start:])
 	}
 	return b, err
 }
