@@ -100,7 +100,7 @@ func (b *bundle) await(ctx context.Context, last uint32) error {
 			b.refuse(r.xid, e)
 		}
 		if r.xid == last {
-			return nil
+			return r.err
 		}
 	}
 }

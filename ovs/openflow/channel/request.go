@@ -58,10 +58,13 @@ func (c *Conn) Do(ctx context.Context, messages ...ofp.Message) error {
 	defer c.end(cl)
 	barrier := cl.first + uint32(len(messages))
 	var b []byte
-	for i, m := range append(messages, ofp.BarrierRequest{}) {
+	for i, m := range messages {
 		if b, err = ofp.Append(b, cl.first+uint32(i), m); err != nil {
 			return err
 		}
+	}
+	if b, err = ofp.Append(b, barrier, ofp.BarrierRequest{}); err != nil {
+		return err
 	}
 	if err := c.write(ctx, b); err != nil {
 		return err

@@ -45,14 +45,14 @@ func (m *Error) String() string {
 	return fmt.Sprintf("error type %d code %d", m.ErrType, m.Code)
 }
 
-// Failed returns the message that failed. Switches may cut it off; then only
-// its header can be had.
+// Failed returns the message that failed, without the bundle it was in. Switches
+// may cut it off; then only its header can be had.
 func (m *Error) Failed() (Header, Message, error) {
-	h, err := ParseHeader(m.Data)
-	if err != nil {
-		return h, nil, err
+	h, failed, err := Parse(m.Data)
+	if add, ok := failed.(BundleAdd); ok {
+		failed = add.Message
 	}
-	return Parse(m.Data)
+	return h, failed, err
 }
 
 func (m *Error) appendBody(b []byte, _ uint32) ([]byte, error) {

@@ -24,6 +24,9 @@ const (
 	pktReg = 0x8001 // OpenFlow's packet registers
 )
 
+// firstXXReg is the number of the first register of 128 bits.
+const firstXXReg = 111
+
 // Fields are all fields there are here. The order is one in which a match may
 // list them: a field follows those that it depends on, as the switch demands.
 // Of two names of the same field the one that Open vSwitch uses in OpenFlow 1.5
@@ -108,7 +111,7 @@ func makeFields() []*Field {
 		list = append(list, &Field{"OXM_OF_PKT_REG" + strconv.Itoa(i), pktReg, uint8(i), 8, true})
 	}
 	for i := range 4 {
-		list = append(list, &Field{"NXM_NX_XXREG" + strconv.Itoa(i), nxm1, 111 + uint8(i), 16, true})
+		list = append(list, &Field{"NXM_NX_XXREG" + strconv.Itoa(i), nxm1, firstXXReg + uint8(i), 16, true})
 	}
 	// Open vSwitch takes these for fields above, but does not send them in
 	// OpenFlow 1.5.

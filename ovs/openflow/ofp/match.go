@@ -148,3 +148,24 @@ func parseField(r *reader) (*Field, error) {
 	}
 	return f, err
 }
+
+// Value returns the value that a match has of a field, zero if none.
+func (m Match) Value(f *Field) Value {
+	for i := range m {
+		if m[i].Field == f {
+			return m[i].Value
+		}
+	}
+	return Value{}
+}
+
+// FieldNamed returns the field with a name of ovs-fields(7), nil if there is
+// none here.
+func FieldNamed(name string) *Field {
+	for _, f := range Fields {
+		if f.Name == name {
+			return f
+		}
+	}
+	return nil
+}

@@ -56,7 +56,7 @@ type PacketIn struct {
 	Cookie uint64
 	Reason Reason
 	// Metadata are the fields that are not in the packet and not zero: in_port,
-	// registers, ct_state.
+	// registers (those of 32 bits), ct_state.
 	Metadata Match
 	// UserData is what the flow's action gave.
 	UserData []byte
@@ -173,7 +173,29 @@ func parseKnown(r *reader) Match {
 			if x.Masked && n == 2*int(f.Bytes) {
 				x.Mask = readValue(s.take(int(f.Bytes)))
 			}
-			m = append(m, x)
+			m = appendNarrow(m, x)
+		}
+	}
+	return m
+}
+
+// appendNarrow appends a field; wide registers, which the switch prefers, as the
+// registers of 32 bits that they are made of.
+func appendNarrow(m Match, x OXM) Match {
+	parts := []uint32{uint32(x.Value.Hi >> 32), uint32(x.Value.Hi), uint32(x.Value.Lo >> 32), uint32(x.Value.Lo)}
+	masks := []uint32{uint32(x.Mask.Hi >> 32), uint32(x.Mask.Hi), uint32(x.Mask.Lo >> 32), uint32(x.Mask.Lo)}
+	first := 0
+	switch f := x.Field; {
+	case f.Class == pktReg:
+		first, parts, masks = 2*int(f.Number), parts[2:], masks[2:]
+	case f.Class == nxm1 && f.Number >= firstXXReg && f.Number < firstXXReg+4:
+		first = 4 * int(f.Number-firstXXReg)
+	default:
+		return append(m, x)
+	}
+	for i, v := range parts {
+		if !x.Masked || masks[i] != 0 {
+			m = append(m, OXM{Field: fieldsByHeader[classNumber{nxm1, uint8(first + i)}], Value: Value{Lo: uint64(v)}})
 		}
 	}
 	return m
