@@ -63,7 +63,16 @@ func (p *Pipeline) baseFlows() []*Flow {
 		node(TableConntrackState, 295, proto, gw, match("ct_state", "+est-rpl+trk"), gotoTable(TableRoute))
 	}
 	for _, a := range n.Gateways {
+		if a.Is6() && n.HostsAnswerND {
+			node(TableArpResponder, 100, ovs.ProtocolICMPv6, 0, match("icmp_type", "135", "nd_target", a.String()), ovs.Output(int(gw)))
+			continue
+		}
 		fs = append(fs, responder(cookieNode, 0, a, n.GatewayMAC)...)
+	}
+	if n.HostsAnswerND {
+		// What is not checked to be the pod's own does not pass as any other packet.
+		fs = append(fs, newFlow(TableClassifier, 215, cookiePipeline, ovs.ProtocolICMPv6, 0, match("icmp_type", "135"), ovs.Drop()))
+		node(TableClassifier, 220, ovs.ProtocolICMPv6, gw, match("icmp_type", "136"), gotoTable(TableArpResponder))
 	}
 	for _, cidr := range n.PodCIDRs {
 		fs = append(fs, newFlow(TableRoute, 100, NewCookie(KindUnroutable, 0), flow.IPProtocol(cidr.Addr()), 0,

@@ -20,6 +20,11 @@ func (p *Pipeline) portFlows(pt *port) []*Flow {
 	}
 	fromPod := []ovs.Action{flow.Set(regSource, sourcePod), gotoTable(TableConntrack)}
 	for _, a := range pt.Addrs {
+		if a.Is6() && p.node.HostsAnswerND {
+			fs = append(fs, p.neighbourFlows(pt, a)...)
+			add(TableClassifier, 190, flow.IPProtocol(a), n, match("dl_src", mac, flow.SrcField(a), a.String()), fromPod...)
+			continue
+		}
 		if a.Is4() {
 			add(TableClassifier, 220, ovs.ProtocolARP, n, match("dl_src", mac, "arp_spa", a.String(), "arp_sha", mac), gotoTable(TableArpResponder))
 		} else {

@@ -70,7 +70,9 @@ func (p *Pipeline) remoteFlows(name string, r *Remote) []*Flow {
 		add(TableRoute, 110, flow.IPProtocol(a), 0, append([]ovs.Match{fromHere}, match(flow.DstField(a), cidr.Masked().String())...),
 			flow.Text("dec_ttl"), flow.SetText(p.node.GatewayMAC.String(), "eth_src"), flow.SetText(RemoteMAC.String(), "eth_dst"),
 			flow.SetText(r.Tunnel.String(), tunDst), flow.Set(regOutput, p.node.TunnelOFPort), gotoTable(TableIngressPeer))
-		fs = append(fs, responder(cookie, p.node.GatewayOFPort, gatewayOf(cidr), RemoteMAC)...)
+		if a.Is4() || !p.node.HostsAnswerND { // else the node has a permanent neighbour entry
+			fs = append(fs, responder(cookie, p.node.GatewayOFPort, gatewayOf(cidr), RemoteMAC)...)
+		}
 	}
 	return fs
 }

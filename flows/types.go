@@ -153,6 +153,11 @@ type Node struct {
 	// of these protocols from the side that began is judged, not only the first
 	// one. See docs/datapaths.md.
 	UserspaceConntrack bool
+	// HostsAnswerND is true on the system datapath. It can't write the flags and the
+	// option of a neighbour advertisement, so the bridge does not answer
+	// solicitations there itself: it leads them to whom they ask for, the node or
+	// the pod, and lets nothing through that is not checked to be their own.
+	HostsAnswerND bool
 }
 
 // Remote is another node of the cluster whose pods are reached through the tunnel

@@ -42,6 +42,15 @@ func (n *node) reach(ctx context.Context, p *nodes.Plan, local nodes.Local) erro
 	o := &n.others
 	var changed int
 	var err error
+	if !n.userspace() {
+		// There the bridge answers for other nodes' gateways over IPv4 alone (see
+		// flows.Node.HostsAnswerND).
+		for i, r := range p.Routes {
+			if r.OnLink && r.Via.Is6() {
+				p.Routes[i].ViaMAC = flows.RemoteMAC
+			}
+		}
+	}
 	if changed, o.unreached = route.SetRoutes(p.Routes); changed > 0 {
 		klog.FromContext(ctx).Info("Changed routes to other nodes' pods", "changed", changed, "routes", len(p.Routes))
 	}

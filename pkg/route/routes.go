@@ -29,6 +29,9 @@ type Route struct {
 	Source netip.Addr
 	// OnLink says that Via is reached by Dev though no address of Dev tells so.
 	OnLink bool
+	// ViaMAC is the Ethernet address of Via, for where nobody answers for it; nil
+	// leaves it to be found.
+	ViaMAC net.HardwareAddr
 }
 
 // String is the route as ip-route(8) takes it.
@@ -60,6 +63,9 @@ func SetRoutes(want []Route) (changed int, err error) {
 	for _, w := range want {
 		wanted[w.To] = true
 		done, err := setRoute(w, have[w.To], links)
+		if err == nil && w.ViaMAC != nil {
+			err = setNeighbour(links[w.Dev], w)
+		}
 		if err != nil {
 			errs = append(errs, err)
 		} else if done {
@@ -114,6 +120,20 @@ func setRoute(want Route, have []netlink.Route, links map[string]int) (changed b
 		return false, fmt.Errorf("add route %s: %w", want, err)
 	}
 	return true, nil
+}
+
+// setNeighbour makes the permanent neighbour entry of a route's next hop. It ends
+// with its interface.
+func setNeighbour(index int, r Route) error {
+	family := netlink.FAMILY_V6
+	if r.Via.Is4() {
+		family = netlink.FAMILY_V4
+	}
+	n := &netlink.Neigh{LinkIndex: index, Family: family, State: netlink.NUD_PERMANENT, IP: r.Via.AsSlice(), HardwareAddr: r.ViaMAC}
+	if err := netlink.NeighSet(n); err != nil {
+		return fmt.Errorf("neighbour entry of %s on %s: %w", r.Via, r.Dev, err)
+	}
+	return nil
 }
 
 // same compares what Route says.
