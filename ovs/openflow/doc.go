@@ -12,6 +12,11 @@
 // desired and actual flows. The one spelling is that of `ovs-ofctl dump-flows
 // -O OpenFlow15 --no-names --no-stats`, with the match fields sorted by name.
 //
+// A bridge is spoken to through ovs-ofctl or, with [Config.Native], over a
+// connection of this process (packages ofp and channel), which is faster: an
+// update of one flow takes 0.1 ms instead of 5. What package ofp does not know,
+// such as learn, goes through ovs-ofctl then too.
+//
 // Ports and tables are numbers here. Names are never resolved: that would cost
 // a round trip and could mean another port by the time the bundle arrives.
 //

@@ -46,6 +46,9 @@ func encodeController(args string) (ofp.Action, error) {
 			return nil, errUnencodable
 		}
 	}
+	if text, err := appendWireController(nil, a); err != nil || string(text) != "controller("+args+")" {
+		return nil, errUnencodable // a spelling that is not settled here
+	}
 	return a, nil
 }
 

@@ -44,9 +44,14 @@ func encodeCT(args string) (ofp.Action, error) {
 		case strings.HasPrefix(arg, "nat("):
 			var n ofp.NAT
 			n, err = encodeNAT(arg[len("nat(") : len(arg)-1])
+			if string(appendNAT(nil, n)) != arg {
+				err = errUnencodable // a spelling that is not settled here
+			}
 			nat = []ofp.Action{n}
 		case strings.HasPrefix(arg, "exec("):
-			exec, err = encodeActions(arg[len("exec("):len(arg)-1], true)
+			if exec, err = encodeActions(arg[len("exec("):len(arg)-1], true); len(exec) == 0 {
+				err = errUnencodable
+			}
 		default:
 			err = errUnencodable
 		}

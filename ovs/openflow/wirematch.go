@@ -206,22 +206,16 @@ func (m *match) encodeAttributes(mod *ofp.FlowMod) error {
 		name, value, hasValue := strings.Cut(a, "=")
 		if hasValue {
 			n, err := strconv.ParseUint(value, 10, 16)
-			if err != nil {
+			place := map[string]*uint16{"hard_timeout": &mod.HardTimeout, "importance": &mod.Importance}[name]
+			if err != nil || place == nil || *place != 0 || n == 0 || value != strconv.FormatUint(n, 10) {
 				return errUnencodable
 			}
-			switch name {
-			case "hard_timeout":
-				mod.HardTimeout = uint16(n)
-			case "importance":
-				mod.Importance = uint16(n)
-			default:
-				return errUnencodable
-			}
+			*place = uint16(n)
 			continue
 		}
 		known := false
 		for _, f := range flagAttributes {
-			if f.name == name {
+			if f.name == name && mod.Flags&f.flag == 0 {
 				mod.Flags |= f.flag
 				known = true
 			}

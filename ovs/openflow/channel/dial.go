@@ -65,6 +65,11 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 	defer cancel()
 	var d net.Dialer
 	nc, err := d.DialContext(ctx, network, address)
+	if errors.Is(err, context.DeadlineExceeded) {
+		// The dialer looks at the clock and may see the deadline before ctx does.
+		<-ctx.Done()
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
