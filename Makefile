@@ -32,7 +32,7 @@ TESTFLAGS ?= -count=1
 # Their tests find SLUICE_KERNEL set, and the binaries in SLUICE_BIN: nothing can
 # be compiled in an emulated machine in useful time.
 KERNEL_PKGS ?= $(wildcard ./test/kernel ./test/e2e)
-KERNEL_TIMEOUT ?= 5m
+KERNEL_TIMEOUT ?= 20m
 BENCH ?= .
 # What cluster to bring up (bin/cluster up --help), and which of the upstream tests
 # to run in it (bin/cluster test --help).
@@ -64,7 +64,7 @@ check-build: deps-build ## the tests of what makes images and manifests, which a
 .PHONY: test-kernel
 test-kernel: deps-kernel kubernetes build ## the end-to-end suite with the kernel's datapath, in an emulated machine
 	CGO_ENABLED=0 go build -o bin/kernel ./test/kernel
-	SLUICE_BIN=$(CURDIR)/bin go test $(TESTFLAGS) -p 1 -v -exec '$(CURDIR)/bin/kernel -timeout $(KERNEL_TIMEOUT)' $(KERNEL_PKGS)
+	SLUICE_BIN=$(CURDIR)/bin go test $(TESTFLAGS) -p 1 -timeout $(KERNEL_TIMEOUT) -exec '$(CURDIR)/bin/kernel -timeout $(KERNEL_TIMEOUT)' $(KERNEL_PKGS)
 
 .PHONY: build
 build: deps-build ## the binaries, in bin/

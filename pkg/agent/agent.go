@@ -53,7 +53,7 @@ func Run(ctx context.Context, cfg *config.Config) error {
 	}
 	defer a.db.Close()
 
-	if a.bridge, err = openflow.Open(openflow.Config{Target: cfg.Bridge, RunDir: cfg.OVSRunDir}); err != nil {
+	if a.bridge, err = openflow.Open(openflow.Config{Target: cfg.Bridge, RunDir: cfg.OVSRunDir, Native: cfg.OpenFlow == "native"}); err != nil {
 		return err
 	}
 	if a.node, err = newNode(a, datapathType(ctx, a.db, cfg.Datapath, cfg.Bridge)); err != nil {

@@ -47,6 +47,9 @@ type Config struct {
 	OVSDB string `json:"ovsdb,omitempty"`
 	// OVSRunDir is the folder of ovs-vswitchd's pid file and sockets.
 	OVSRunDir string `json:"ovsRunDir,omitempty"`
+	// OpenFlow is how the bridge is spoken to: "native", over a connection that
+	// stays open, or "ofctl", by running ovs-ofctl.
+	OpenFlow string `json:"openflow,omitempty"`
 	// Bridge is the name of the bridge that the agent owns.
 	Bridge string `json:"bridge,omitempty"`
 	// Gateway is the name of the bridge's port to the node's network stack.
@@ -83,7 +86,7 @@ type Config struct {
 func Default() *Config {
 	c := &Config{
 		APIVersion: APIVersion, Kind: Kind,
-		OVSDB: "unix:/var/run/openvswitch/db.sock", OVSRunDir: "/var/run/openvswitch",
+		OVSDB: "unix:/var/run/openvswitch/db.sock", OVSRunDir: "/var/run/openvswitch", OpenFlow: "native",
 		Bridge: "br-sluice", Gateway: "sluice0", Datapath: "auto",
 		Mode: nodes.Encap, Tunnel: "geneve",
 		Network: "sluice", Socket: "/run/sluice/agent.sock", HealthAddress: "127.0.0.1:10351",
@@ -122,6 +125,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Manifests, "manifests", c.Manifests, "folder of manifests to follow instead of an API server")
 	fs.StringVar(&c.OVSDB, "ovsdb", c.OVSDB, "connection method of the Open_vSwitch database")
 	fs.StringVar(&c.OVSRunDir, "ovs-run-dir", c.OVSRunDir, "folder of ovs-vswitchd's pid file and sockets")
+	fs.StringVar(&c.OpenFlow, "openflow", c.OpenFlow, "how the bridge is spoken to: native, or ofctl to run ovs-ofctl")
 	fs.StringVar(&c.Bridge, "bridge", c.Bridge, "name of the bridge the agent owns")
 	fs.StringVar(&c.Gateway, "gateway", c.Gateway, "name of the bridge's port to the node's network stack")
 	fs.StringVar(&c.Datapath, "datapath", c.Datapath, "datapath of the bridge: auto, system or netdev")
@@ -172,6 +176,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Bridge == c.Gateway {
 		fault("gateway", "must not be the bridge's own port %q", c.Bridge)
+	}
+	if c.OpenFlow != "native" && c.OpenFlow != "ofctl" {
+		fault("openflow", "%q is not native or ofctl", c.OpenFlow)
 	}
 	switch c.Datapath {
 	case "auto", "system", "netdev":

@@ -55,6 +55,7 @@ func TestABadFileIsRefusedByTheNameOfTheField(t *testing.T) {
 		"small mtu":           {head + "mtu: 576\n", "mtu"},
 		"mode":                {head + "mode: overlay\n", "mode"},
 		"tunnel":              {head + "tunnel: gre\n", "tunnel"},
+		"openflow":            {head + "openflow: 1.5\n", "openflow"},
 		"datapath":            {head + "datapath: dpdk\n", "datapath"},
 		"ovsdb":               {head + "ovsdb: /var/run/db.sock\n", "ovsdb"},
 		"health address":      {head + "healthAddress: nowhere\n", "healthAddress"},
