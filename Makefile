@@ -90,8 +90,9 @@ lint: deps-lint ## gofmt, go vet, staticcheck, shellcheck
 	shellcheck .ci/run $$(git ls-files '*.sh')
 
 .PHONY: bench
-bench: deps-test ## benchmarks; BENCH=regexp and PKGS=./test/bench choose
-	go test -run '^$$' -bench '$(BENCH)' -benchmem $(AS_ROOT) $(PKGS)
+bench: deps-test kubernetes ## the figures of docs/performance.md; BENCH=regexp chooses
+	go build -o bin/bench ./test/bench
+	$(SUDO) bin/bench -run '$(BENCH)'
 
 .PHONY: kubernetes
 kubernetes: deps-build ## the Kubernetes binaries that tests need (minutes the first time)

@@ -126,7 +126,7 @@ func handshake(nc net.Conn, r *bufio.Reader) (ofp.Features, error) {
 			}
 			return ofp.Features{}, m
 		case ofp.EchoRequest:
-			if out, err = ofp.Append(out[:0], h.XID, ofp.EchoReply{Data: m.Data}); err == nil {
+			if out, err = ofp.Append(out[:0], h.XID, ofp.EchoReply(m)); err == nil {
 				_, err = nc.Write(out)
 			}
 			if err != nil {
