@@ -84,7 +84,7 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 	if err != nil {
 		return b, err
 	}
-	of, err := openflow.Open(openflow.Config{Target: bridgeName, RunDir: b.sandbox.RunDir()})
+	of, err := openflow.Open(openflow.Config{Target: bridgeName, RunDir: b.sandbox.RunDir(), Native: true})
 	if err != nil {
 		return b, err
 	}

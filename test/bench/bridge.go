@@ -45,7 +45,7 @@ func newSwitchboard(ctx context.Context) (_ *switchboard, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	s.Bridge, err = openflow.Open(openflow.Config{Target: "br-sluice", RunDir: s.ovs.RunDir()})
+	s.Bridge, err = openflow.Open(openflow.Config{Target: "br-sluice", RunDir: s.ovs.RunDir(), Native: true})
 	if err != nil {
 		return nil, err
 	}

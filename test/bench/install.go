@@ -82,8 +82,8 @@ func benchInstall(ctx context.Context, r *report) (err error) {
 	reference := seconds(theirs.percentile(50))
 	r.against(fmt.Sprintf("%d flows on an empty bridge: Flows and Commit", n), seconds(ours.percentile(50)), reference, "ovs-ofctl --bundle add-flows of the same")
 	r.against("of it: Flows of the pipeline", seconds(listed), reference, "the same")
-	r.against("of it: rendered as text", seconds(rendered), reference, "the same")
-	r.against("of it: ovs-ofctl bundle of that text", seconds(sent.percentile(50)), reference, "the same")
+	r.against("instead, openflow: ofctl: rendered as text", seconds(rendered), reference, "the same")
+	r.against("instead, openflow: ofctl: that text by ovs-ofctl bundle", seconds(sent.percentile(50)), reference, "the same")
 	r.against("before it: Apply of all", seconds(applied), reference, "the same")
 	return benchCompare(ctx, r, s, pipeline)
 }

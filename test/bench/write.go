@@ -131,7 +131,7 @@ func benchWrite(ctx context.Context, r *report) (err error) {
 	r.latencies(fmt.Sprintf("policy event to bundle committed, %d policies standing", standingPolicies), whole, native, of)
 	r.latencies("of it: compile and Apply", compile, native, of)
 	r.latencies("of it: Commit of the same changes", commit, native, of)
-	r.latencies("of that: a start of ovs-ofctl that does nothing", empty, native, of)
+	r.latencies("instead, openflow: ofctl: a start of ovs-ofctl that does nothing", empty, native, of)
 	r.latencies("Sync that has nothing to write", idle, native, of)
 	r.figure(fmt.Sprintf("%d policies at once, event to bundle committed", standingPolicies), seconds(first))
 	return nil
