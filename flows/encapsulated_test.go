@@ -6,24 +6,13 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/flows"
-	"github.com/sluice-cni/sluice/ovs/sandbox"
-	"github.com/sluice-cni/sluice/ovs/sandbox/sandboxtest"
 	"github.com/sluice-cni/sluice/ovs/trace"
 )
 
 // The node's stack gives what pods send to other nodes the node's own address.
 // Were a tunnel packet among it, the other node would take it for this node's.
 func TestPodsSendNoTunnelPacketsOutOfTheCluster(t *testing.T) {
-	sb := sandboxtest.Start(t, sandbox.Dummy)
-	p := flows.New()
-	d := flows.Sample()
-	for i := range d.Ports {
-		d.Ports[i].Port.Subject = [2]flows.Subject{}
-	}
-	if _, err := p.Apply(d); err != nil {
-		t.Fatal(err)
-	}
-	load(t, sb, p, "gw", "db", "api", "fresh", "p5", "p6", "p7", "p8", "tun")
+	sb := openSample(t)
 	const udp = flows.UDP
 	for _, c := range []struct {
 		name     string

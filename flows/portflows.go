@@ -20,20 +20,19 @@ func (p *Pipeline) portFlows(pt *port) []*Flow {
 	}
 	fromPod := []ovs.Action{flow.Set(regSource, sourcePod), gotoTable(TableConntrack)}
 	for _, a := range pt.Addrs {
-		if a.Is6() && p.node.HostsAnswerND {
-			fs = append(fs, p.neighbourFlows(pt, a)...)
-			add(TableClassifier, 190, flow.IPProtocol(a), n, match("dl_src", mac, flow.SrcField(a), a.String()), fromPod...)
-			continue
-		}
-		if a.Is4() {
+		switch {
+		case a.Is4():
 			add(TableClassifier, 220, ovs.ProtocolARP, n, match("dl_src", mac, "arp_spa", a.String(), "arp_sha", mac), gotoTable(TableArpResponder))
-		} else {
+			fs = append(fs, responder(cookie, p.node.GatewayOFPort, a, pt.MAC)...)
+		case p.node.HostsAnswerND:
+			fs = append(fs, p.neighbourFlows(pt, a)...)
+		default:
 			// The responder answers whoever asks and nobody else hears the
 			// solicitation, so its source address need not be checked.
 			add(TableClassifier, 220, ovs.ProtocolICMPv6, n, match("dl_src", mac, "icmp_type", "135"), gotoTable(TableArpResponder))
+			fs = append(fs, responder(cookie, p.node.GatewayOFPort, a, pt.MAC)...)
 		}
 		add(TableClassifier, 190, flow.IPProtocol(a), n, match("dl_src", mac, flow.SrcField(a), a.String()), fromPod...)
-		fs = append(fs, responder(cookie, p.node.GatewayOFPort, a, pt.MAC)...)
 	}
 	fs = append(fs, newFlow(TableClassifier, 10, NewCookie(KindSpoof, uint64(n)), "", n, nil, ovs.Drop()))
 

@@ -13,9 +13,10 @@ import (
 	"github.com/sluice-cni/sluice/ovs/trace"
 )
 
-// The sample's second node has the pod ranges 10.0.1.0/24 and fd00:1::/64 and
-// the underlay address 192.168.7.2; port 9 is the tunnel.
-func TestPacketsOfOtherNodesGoByTheTunnelAndComeFromNowhereElse(t *testing.T) {
+// openSample is a switch with the sample's flows as they are without policies,
+// and with the tunnel as port 9.
+func openSample(t *testing.T) *sandbox.Sandbox {
+	t.Helper()
 	sb := sandboxtest.Start(t, sandbox.Dummy)
 	p := flows.New()
 	d := flows.Sample()
@@ -26,6 +27,13 @@ func TestPacketsOfOtherNodesGoByTheTunnelAndComeFromNowhereElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	load(t, sb, p, "gw", "db", "api", "fresh", "p5", "p6", "p7", "p8", "tun")
+	return sb
+}
+
+// The sample's second node has the pod ranges 10.0.1.0/24 and fd00:1::/64 and
+// the underlay address 192.168.7.2; port 9 is the tunnel.
+func TestPacketsOfOtherNodesGoByTheTunnelAndComeFromNowhereElse(t *testing.T) {
+	sb := openSample(t)
 	const tunnel, gateway, api = 9, 1, 3
 	apiMAC, gwMAC := net.HardwareAddr{0x0a, 0x58, 10, 0, 0, 3}, net.HardwareAddr{0x0a, 0x58, 10, 0, 0, 1}
 	for _, c := range []struct {

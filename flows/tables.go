@@ -59,16 +59,6 @@ func (t Table) String() string {
 	return "unknown"
 }
 
-// TableByName returns the table of that name.
-func TableByName(name string) (Table, bool) {
-	for t, n := range tableNames {
-		if n == name {
-			return Table(t), true
-		}
-	}
-	return 0, false
-}
-
 // Prefixes are the address fields of a table for which the switch should keep
 // prefix tries (ovs-vswitchd.conf.db(5), Flow_Table prefixes), so that a
 // megaflow matches no more bits of an address than the table's answer needs.
