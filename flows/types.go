@@ -10,6 +10,9 @@ import (
 // Flow is an OpenFlow flow in the terms of go-openvswitch.
 type Flow = ovs.Flow
 
+// Action is an action of a flow or bucket in the same terms.
+type Action = ovs.Action
+
 // Direction is the side of a connection on which a decision is taken, seen from
 // the rule's subject.
 type Direction uint8
@@ -158,6 +161,15 @@ type Node struct {
 	// solicitations there itself: it leads them to whom they ask for, the node or
 	// the pod, and lets nothing through that is not checked to be their own.
 	HostsAnswerND bool
+	// ServiceHops are addresses, at most one of each family, that stand for the
+	// bridge as the node's next hop to the addresses of Services, and that the node
+	// sends connections to node ports to. Without one of a family the bridge balances
+	// none of that family's connections.
+	ServiceHops []netip.Addr
+	// ServiceSources are addresses of the node's pod ranges, at most one of each
+	// family, that no pod has. A balanced connection gets one as its source where
+	// its answers would else not come back by this bridge.
+	ServiceSources []netip.Addr
 }
 
 // Remote is another node of the cluster whose pods are reached through the tunnel
@@ -186,11 +198,13 @@ type Delta struct {
 	Peers   []PeerChange
 	Blocks  []BlockChange
 	Rules   []RuleChange
+	// Balancers are changed in order, too; a frontend may go from one to another.
+	Balancers []BalancerChange
 }
 
 // Empty reports whether the delta changes nothing.
 func (d *Delta) Empty() bool {
-	return d.Node == nil && len(d.Remotes) == 0 && len(d.Ports) == 0 && len(d.Peers) == 0 && len(d.Blocks) == 0 && len(d.Rules) == 0
+	return d.Node == nil && len(d.Remotes) == 0 && len(d.Ports) == 0 && len(d.Peers) == 0 && len(d.Blocks) == 0 && len(d.Rules) == 0 && len(d.Balancers) == 0
 }
 
 // RemoteChange sets another node, or removes it if Remote is nil.
@@ -232,10 +246,16 @@ type RuleChange struct {
 type Changes struct {
 	Add    []*Flow
 	Delete []*Flow
+	// SetGroups are new or changed groups, whole; DeleteGroups are the ids of those
+	// that are gone. Flows of Add may refer to the former.
+	SetGroups    []*Group
+	DeleteGroups []uint32
 	// Narrows is true if a connection that was allowed before may now be denied, or
 	// have lost its pod: live connections are then to be judged anew.
 	Narrows bool
 }
 
 // Empty reports whether nothing changes.
-func (c *Changes) Empty() bool { return len(c.Add) == 0 && len(c.Delete) == 0 }
+func (c *Changes) Empty() bool {
+	return len(c.Add) == 0 && len(c.Delete) == 0 && len(c.SetGroups) == 0 && len(c.DeleteGroups) == 0
+}

@@ -67,6 +67,8 @@ type Node struct {
 	// Internal are those of Addrs that are an InternalIP, in the order of
 	// status.addresses: where other nodes reach it.
 	Internal []netip.Addr
+	// Zone is the label topology.kubernetes.io/zone, empty if there is none.
+	Zone string
 	// Created is the time of metadata.creationTimestamp, in seconds since 1970; zero
 	// if nothing says it.
 	Created int64
@@ -83,6 +85,8 @@ type Event struct {
 	Namespace *Namespace
 	Node      *Node
 	Policy    *networkingv1.NetworkPolicy
+	Service   *Service
+	Slice     *EndpointSlice
 	// Synced marks the end of the first listing: what has come before it is all
 	// there was when the source began.
 	Synced bool
