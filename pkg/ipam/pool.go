@@ -54,8 +54,8 @@ type use struct {
 var ErrNoCIDR = errors.New("the node's podCIDRs are not known yet")
 
 // New returns a pool of the addresses of the CIDRs, at most one of each family,
-// without their network, broadcast and gateway addresses and without those
-// reserved.
+// without their network, broadcast, gateway and ServiceSource addresses and
+// without those reserved.
 func New(cidrs []netip.Prefix, reserved ...netip.Addr) (*Pool, error) {
 	p := &Pool{reserved: map[netip.Addr]struct{}{}, used: map[netip.Addr]use{}, frees: map[string]uint64{}}
 	for _, addr := range reserved {
@@ -250,6 +250,22 @@ func (p *Pool) Usage() []Usage {
 	for _, s := range p.spans {
 		e := p.exhausted(s)
 		list = append(list, Usage{CIDR: e.CIDR, Usable: e.Usable, Used: e.Used})
+	}
+	return list
+}
+
+// ServiceSources returns the ServiceSource of each CIDR that has one, without
+// those that a port has: it keeps what an agent that reserved nothing gave it, and
+// until it goes the CIDR has no source.
+func (p *Pool) ServiceSources() []netip.Addr {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []netip.Addr
+	for _, s := range p.spans {
+		source := ServiceSource(s.cidr)
+		if _, used := p.used[source]; source.IsValid() && !used {
+			list = append(list, source)
+		}
 	}
 	return list
 }

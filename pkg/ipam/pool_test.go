@@ -18,9 +18,9 @@ func TestAddressesComeInOrderWithoutTheSpecialOnes(t *testing.T) {
 		want           []string
 	}{
 		{"10.1.0.0/30", "", []string{"10.1.0.2"}},
-		{"10.1.0.0/29", "10.1.0.4", []string{"10.1.0.2", "10.1.0.3", "10.1.0.5", "10.1.0.6"}},
-		{"fd00::/126", "", []string{"fd00::2", "fd00::3"}},
-		{"fd00::8/125", "fd00::b", []string{"fd00::a", "fd00::c", "fd00::d", "fd00::e", "fd00::f"}},
+		{"10.1.0.0/29", "10.1.0.4", []string{"10.1.0.2", "10.1.0.3", "10.1.0.5"}},
+		{"fd00::/126", "", []string{"fd00::2"}},
+		{"fd00::8/125", "fd00::b", []string{"fd00::a", "fd00::c", "fd00::d", "fd00::e"}},
 	} {
 		var reserved []netip.Addr
 		if test.reserved != "" {
@@ -58,15 +58,13 @@ func TestEachFamilyGivesOneAddressInTheOrderOfCIDRs(t *testing.T) {
 
 func TestExhaustedFamilyTakesNothingOfTheOther(t *testing.T) {
 	p := pool(t, []string{"10.1.0.0/24", "fd00::/126"})
-	for range 2 {
-		commit(t, p, "p")
-	}
+	commit(t, p, "p")
 	_, err := p.Allocate("q")
-	want := "podCIDR fd00::/126 is exhausted: of 2 addresses for pods 2 are in use and 0 reserved"
+	want := "podCIDR fd00::/126 is exhausted: of 1 addresses for pods 1 are in use and 0 reserved"
 	if err == nil || err.Error() != want {
 		t.Errorf("error is %v", err)
 	}
-	if u := p.Usage(); u[0].Used != 2 || u[0].Usable != 253 || u[1].Used != 2 {
+	if u := p.Usage(); u[0].Used != 1 || u[0].Usable != 252 || u[1].Used != 1 {
 		t.Errorf("usage is %+v", u)
 	}
 }
@@ -107,7 +105,7 @@ func TestSyncKnowsThePortsAndOnlyThem(t *testing.T) {
 	// Those after the highest in use come first, as nothing tells when the others
 	// were last used.
 	for _, want := range [][]netip.Addr{
-		addrs("10.1.0.4", "fd00::4"), addrs("10.1.0.5", "fd00::5"), addrs("10.1.0.6", "fd00::6"), addrs("10.1.0.2", "fd00::7"),
+		addrs("10.1.0.4", "fd00::4"), addrs("10.1.0.5", "fd00::5"), addrs("10.1.0.2", "fd00::6"),
 	} {
 		if got := commit(t, p, "p"+want[0].String()); !slices.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)
@@ -267,5 +265,32 @@ func TestGatewayIsTheFirstAddressAfterTheNetworks(t *testing.T) {
 		if got := Gateway(netip.MustParsePrefix(cidr)); got.String() != want {
 			t.Errorf("gateway of %s is %s", cidr, got)
 		}
+	}
+}
+
+func TestServiceSourceIsTheLastAddressAndNoPodsUnlessItHasItAlready(t *testing.T) {
+	for cidr, want := range map[string]string{
+		"10.1.0.0/24": "10.1.0.254", "10.1.0.0/29": "10.1.0.6", "fd00:1::/64": "fd00:1::ffff:ffff:ffff:ffff", "fd00::/126": "fd00::3",
+		// No pod would be left an address.
+		"10.1.0.0/30": "invalid IP", "10.1.0.0/31": "invalid IP", "10.1.0.0/32": "invalid IP", "fd00::/127": "invalid IP", "fd00::/128": "invalid IP",
+	} {
+		if got := ServiceSource(netip.MustParsePrefix(cidr)); got.String() != want {
+			t.Errorf("source of %s is %s, want %s", cidr, got, want)
+		}
+	}
+	p := pool(t, []string{"10.1.0.0/29", "fd00::/126"})
+	resync(t, p, port("old", "10.1.0.6", "fd00::2"))
+	if got := p.ServiceSources(); !slices.Equal(got, addrs("fd00::3")) {
+		t.Errorf("while a port has 10.1.0.6 sources are %v", got)
+	}
+	p.Free("old")
+	if got := p.ServiceSources(); !slices.Equal(got, addrs("10.1.0.6", "fd00::3")) {
+		t.Errorf("sources are %v", got)
+	}
+	if got := commit(t, p, "new"); !slices.Equal(got, addrs("10.1.0.2", "fd00::2")) {
+		t.Errorf("got %v", got)
+	}
+	if got := pool(t, []string{"10.1.0.0/30"}).ServiceSources(); len(got) != 0 {
+		t.Errorf("sources of a range for one pod are %v", got)
 	}
 }

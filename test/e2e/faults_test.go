@@ -103,7 +103,7 @@ func TestFullPodRange(t *testing.T) {
 	n.logIfFailed(t)
 	n.namespace(t, "full", nil)
 	var pods []*bed.Pod
-	for i := range 5 { // of 8 addresses, network, broadcast and gateway are none
+	for i := range 4 { // of 8 addresses, network, broadcast, gateway and source for Services are none
 		pods = append(pods, n.pod(t, "full", string(rune('a'+i)), nil))
 	}
 	late := n.netns(t, "full", "late", "")
@@ -117,7 +117,7 @@ func TestFullPodRange(t *testing.T) {
 	if links := n.links(t); len(links) != len(pods) {
 		t.Errorf("%d pods have links %v", len(pods), links)
 	}
-	n.check(t, between(hosts(pods[0]), hosts(pods[4]))...)
+	n.check(t, between(hosts(pods[0]), hosts(pods[3]))...)
 	if err := pods[2].Del(within(t)); err != nil {
 		t.Fatal(err)
 	}
