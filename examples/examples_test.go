@@ -14,8 +14,8 @@ import (
 
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/cluster/manifest"
+	"github.com/sluice-cni/sluice/pkg/oracle"
 	"github.com/sluice-cni/sluice/test/apiserver"
-	"github.com/sluice-cni/sluice/test/oracle"
 )
 
 func TestEveryFolderIsListed(t *testing.T) {

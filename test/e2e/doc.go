@@ -1,7 +1,7 @@
 // Package e2e tests a node end to end: a real API server with its etcd, policies
 // applied with kubectl, the agent and the CNI plugin as processes, pods attached
 // by real CNI calls to a real Open vSwitch, and packets between them. What is
-// expected of a packet is what the oracle (test/oracle) says of the objects that
+// expected of a packet is what the oracle (pkg/oracle) says of the objects that
 // the API server holds.
 //
 //	sudo go test ./test/e2e                                  # datapath in ovs-vswitchd

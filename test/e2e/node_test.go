@@ -14,9 +14,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sluice-cni/sluice/pkg/oracle"
 	"github.com/sluice-cni/sluice/test/apiserver"
 	"github.com/sluice-cni/sluice/test/bed"
-	"github.com/sluice-cni/sluice/test/oracle"
 )
 
 // node is a node of the cluster with its pods.

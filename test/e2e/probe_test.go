@@ -13,8 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sluice-cni/sluice/pkg/observe/api"
+	"github.com/sluice-cni/sluice/pkg/oracle"
 	"github.com/sluice-cni/sluice/test/bed"
-	"github.com/sluice-cni/sluice/test/oracle"
 )
 
 // probe is a connection to be tried.

@@ -16,8 +16,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/pkg/oracle"
 	"github.com/sluice-cni/sluice/test/bed"
-	"github.com/sluice-cni/sluice/test/oracle"
 )
 
 // link is a packet socket on an interface (packet(7)): it sees and sends whole

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/sluice-cni/sluice/test/oracle"
+	"github.com/sluice-cni/sluice/pkg/oracle"
 )
 
 // An aim is a rule that a pod of the node is subject to. Connections drawn at

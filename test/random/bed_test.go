@@ -16,8 +16,8 @@ import (
 	"github.com/sluice-cni/sluice/ovs/trace"
 	"github.com/sluice-cni/sluice/ovs/unixctl"
 	"github.com/sluice-cni/sluice/pkg/cluster"
+	"github.com/sluice-cni/sluice/pkg/oracle"
 	"github.com/sluice-cni/sluice/pkg/policy"
-	"github.com/sluice-cni/sluice/test/oracle"
 )
 
 // bed is the node of a cluster on a real ovs-vswitchd: what a cluster says goes

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 
-	"github.com/sluice-cni/sluice/test/oracle"
+	"github.com/sluice-cni/sluice/pkg/oracle"
 )
 
 // Cluster is a cluster as the API server shows it at one moment. A cluster that

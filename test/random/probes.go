@@ -7,7 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
-	"github.com/sluice-cni/sluice/test/oracle"
+	"github.com/sluice-cni/sluice/pkg/oracle"
 )
 
 // Probes draws connections that a wrong compiler would get wrong: between pods,

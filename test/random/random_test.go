@@ -14,7 +14,7 @@ import (
 	"pgregory.net/rapid"
 	"sigs.k8s.io/yaml"
 
-	"github.com/sluice-cni/sluice/test/oracle"
+	"github.com/sluice-cni/sluice/pkg/oracle"
 )
 
 // What follows an edit are the old objects with the changes applied to them, and

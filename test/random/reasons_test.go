@@ -8,7 +8,7 @@ import (
 
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/ovs/trace"
-	"github.com/sluice-cni/sluice/test/oracle"
+	"github.com/sluice-cni/sluice/pkg/oracle"
 )
 
 // A right verdict for a wrong reason is a wrong verdict of the next packet, and

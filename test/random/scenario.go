@@ -10,7 +10,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/sluice-cni/sluice/test/oracle"
+	"github.com/sluice-cni/sluice/pkg/oracle"
 )
 
 // Scenario is a small cluster made by hand for one thing that may go wrong

@@ -1,9 +1,10 @@
 // Package oracle judges single connections by the Kubernetes NetworkPolicy API.
 //
-// It is a second, independent reading of the API for tests to compare the
-// product with: it works on API objects as they are, asks every policy about
-// every connection and keeps nothing between two questions. It shares no code
-// with the policy compiler, so that a mistake has to be made twice to go unseen.
+// It is a second, independent reading of the API to compare what is enforced
+// with, in tests and, by "sluice check --policies", on a running node: it works
+// on API objects as they are, asks every policy about every connection and keeps
+// nothing between two questions. It shares no code with the policy compiler, so
+// that a mistake has to be made twice to go unseen.
 //
 // What depends on time is not its business: a reply, a connection that outlives
 // a policy change and the translation of a Service address are all judged
