@@ -22,6 +22,12 @@ func load(t *testing.T, sb *sandbox.Sandbox, p *flows.Pipeline, ports ...string)
 		args = append(args, "--", "add-port", "br", port, "--", "set", "interface", port, "type=dummy", fmt.Sprintf("ofport_request=%d", i+1))
 	}
 	sandboxtest.Run(t, sb, "ovs-vsctl", args...)
+	addFlows(t, sb, p)
+}
+
+// addFlows gives the bridge br a pipeline's flows.
+func addFlows(t *testing.T, sb *sandbox.Sandbox, p *flows.Pipeline) {
+	t.Helper()
 	var in strings.Builder
 	for f := range p.Flows() {
 		text, err := f.MarshalText()

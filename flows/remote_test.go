@@ -44,9 +44,9 @@ func TestPacketsOfOtherNodesGoByTheTunnelAndComeFromNowhereElse(t *testing.T) {
 		out      uint32 // zero: dropped
 		final    string // in the packet as it leaves
 	}{
-		{"pod to a pod there", api, "10.0.0.3", "10.0.1.5", "", tunnel, "tun_dst=192.168.7.2"},
-		{"the same over IPv6", api, "fd00::3", "fd00:1::5", "", tunnel, "tun_dst=192.168.7.2"},
-		{"node to a pod there", gateway, "10.0.0.1", "10.0.1.5", "", tunnel, "tun_dst=192.168.7.2"},
+		{"pod to a pod there", api, "10.0.0.3", "10.0.1.5", "", tunnel, "tun_src=192.168.7.1,tun_dst=192.168.7.2"},
+		{"the same over IPv6", api, "fd00::3", "fd00:1::5", "", tunnel, "tun_src=192.168.7.1,tun_dst=192.168.7.2"},
+		{"node to a pod there", gateway, "10.0.0.1", "10.0.1.5", "", tunnel, "tun_src=192.168.7.1,tun_dst=192.168.7.2"},
 		{"pod to the node there", api, "10.0.0.3", "10.0.1.1", "", tunnel, "nw_ttl=63"},
 		{"pod there to a pod here", tunnel, "10.0.1.5", "10.0.0.3", "tun_src=192.168.7.2", api, "dl_dst=0a:58:0a:00:00:03"},
 		{"pod there to this node", tunnel, "10.0.1.5", "10.0.0.1", "tun_src=192.168.7.2", gateway, "dl_dst=0a:58:0a:00:00:01"},

@@ -59,6 +59,7 @@ func (p *Pipeline) remoteFlows(name string, r *Remote) []*Flow {
 	if r.Tunnel.Is6() {
 		tunSrc, tunDst = "tun_ipv6_src", "tun_ipv6_dst"
 	}
+	source := p.node.tunnelSource(r.Tunnel)
 	for _, cidr := range r.PodCIDRs {
 		a := cidr.Addr()
 		add(TableClassifier, 190, flow.IPProtocol(a), p.node.TunnelOFPort,
@@ -67,9 +68,12 @@ func (p *Pipeline) remoteFlows(name string, r *Remote) []*Flow {
 		// What came by a tunnel does not go into one: two nodes that disagree on
 		// where a range is must not send packets to and fro.
 		fromHere := flow.IsMasked(regSource, 0, sourceTunnel)
-		add(TableRoute, 110, flow.IPProtocol(a), 0, append([]ovs.Match{fromHere}, match(flow.DstField(a), cidr.Masked().String())...),
-			flow.Text("dec_ttl"), flow.SetText(p.node.GatewayMAC.String(), "eth_src"), flow.SetText(RemoteMAC.String(), "eth_dst"),
-			flow.SetText(r.Tunnel.String(), tunDst), flow.Set(regOutput, p.node.TunnelOFPort), gotoTable(TableIngressPeer))
+		actions := []ovs.Action{flow.Text("dec_ttl"), flow.SetText(p.node.GatewayMAC.String(), "eth_src"), flow.SetText(RemoteMAC.String(), "eth_dst")}
+		if source.IsValid() {
+			actions = append(actions, flow.SetText(source.String(), tunSrc))
+		}
+		actions = append(actions, flow.SetText(r.Tunnel.String(), tunDst), flow.Set(regOutput, p.node.TunnelOFPort), gotoTable(TableIngressPeer))
+		add(TableRoute, 110, flow.IPProtocol(a), 0, append([]ovs.Match{fromHere}, match(flow.DstField(a), cidr.Masked().String())...), actions...)
 		if a.Is4() || !p.node.HostsAnswerND { // else the node has a permanent neighbour entry
 			fs = append(fs, responder(cookie, p.node.GatewayOFPort, gatewayOf(cidr), RemoteMAC)...)
 		}
@@ -79,6 +83,17 @@ func (p *Pipeline) remoteFlows(name string, r *Remote) []*Flow {
 
 // gatewayOf returns the gateway's address of a pod range: its first.
 func gatewayOf(cidr netip.Prefix) netip.Addr { return cidr.Masked().Addr().Next() }
+
+// tunnelSource returns the address that packets of the tunnel to a node have as
+// their source, the zero address if the node's routes choose.
+func (n *Node) tunnelSource(to netip.Addr) netip.Addr {
+	for _, a := range n.TunnelSources {
+		if a.Is4() == to.Is4() {
+			return a
+		}
+	}
+	return netip.Addr{}
+}
 
 // tunnelFlows are the flows of the tunnel port that depend on no remote.
 func (n *Node) tunnelFlows() []*Flow {

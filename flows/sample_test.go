@@ -13,6 +13,7 @@ func Sample() Delta {
 	n := testNode()
 	n.UserspaceConntrack = true
 	n.TunnelOFPort = 9
+	n.TunnelSources = []netip.Addr{netip.MustParseAddr("192.168.7.1")}
 	mac := func(b byte) net.HardwareAddr { return net.HardwareAddr{0x0a, 0x58, 10, 0, 0, b} }
 	db, api, fresh := netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3"), netip.MustParseAddr("10.0.0.4")
 	db6, api6 := netip.MustParseAddr("fd00::2"), netip.MustParseAddr("fd00::3")

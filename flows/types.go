@@ -148,8 +148,13 @@ type Node struct {
 	// port always reaches the pods of this node (probes).
 	Addrs []netip.Addr
 	// TunnelOFPort is the OpenFlow port number of the tunnel port, zero if there is
-	// none. Its destination is set flow by flow.
+	// none. Its ends are set flow by flow.
 	TunnelOFPort uint32
+	// TunnelSources are the underlay addresses that the other nodes know this one
+	// by, at most one of each family: they take packets of the tunnel from no other.
+	// Without one of a family its packets have the source that the node's routes
+	// choose.
+	TunnelSources []netip.Addr
 	// UserspaceConntrack is true on the netdev and dummy datapaths. Their connection
 	// tracking knows no SCTP ports, so that one association would stand for all
 	// between two addresses, and can't remove an ICMPv6 entry. There every packet

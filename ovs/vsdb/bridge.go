@@ -50,8 +50,8 @@ type Bridge struct {
 	Prefixes map[uint8][]string
 }
 
-// Tunnel is a tunnel port whose far end is set flow by flow
-// (ovs-vswitchd.conf.db(5), options:remote_ip).
+// Tunnel is a tunnel port whose ends are set flow by flow
+// (ovs-vswitchd.conf.db(5), options:remote_ip and options:local_ip).
 type Tunnel struct {
 	// Name is the name of the port, at most 15 bytes.
 	Name string

@@ -94,7 +94,7 @@ func (p *plan) tunnel(b Bridge, attached []string) error {
 		return nil
 	}
 	return p.port(b.Name, attached, b.Tunnel.Name, map[string]string{IDTunnel: b.Name}, interfaceRow{
-		Name: b.Tunnel.Name, Type: b.Tunnel.Type, Options: map[string]string{"remote_ip": "flow"},
+		Name: b.Tunnel.Name, Type: b.Tunnel.Type, Options: map[string]string{"remote_ip": "flow", "local_ip": "flow"},
 	})
 }
 

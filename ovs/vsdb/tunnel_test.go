@@ -29,7 +29,7 @@ func TestTunnelPortComesChangesAndGoes(t *testing.T) {
 	if state.Tunnel != "sluice-tun" || state.TunnelOFPort == 0 {
 		t.Errorf("no tunnel: %+v", state)
 	}
-	if got := strings.TrimSpace(vsctl(t, s, "get", "interface", "sluice-tun", "type", "options:remote_ip")); got != "geneve\nflow" {
+	if got := strings.TrimSpace(vsctl(t, s, "get", "interface", "sluice-tun", "type", "options:remote_ip", "options:local_ip")); got != "geneve\nflow\nflow" {
 		t.Errorf("the interface is %q", got)
 	}
 	if list := ports(t, db); len(list) != 0 {

@@ -165,7 +165,8 @@ func (n *node) setup(ctx context.Context) error {
 	n.tellRemotes(plan.Remotes)
 	told := &flows.Node{
 		GatewayOFPort: state.GatewayOFPort, GatewayMAC: state.GatewayMAC, Gateways: gateways, PodCIDRs: cidrs, Addrs: addrs,
-		TunnelOFPort: state.TunnelOFPort, UserspaceConntrack: n.userspace(), HostsAnswerND: !n.userspace(),
+		TunnelOFPort: state.TunnelOFPort, TunnelSources: plan.TunnelSources,
+		UserspaceConntrack: n.userspace(), HostsAnswerND: !n.userspace(),
 	}
 	if !reflect.DeepEqual(told, n.told) {
 		n.a.enforcer.SetNode(*told)

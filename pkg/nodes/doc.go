@@ -67,6 +67,9 @@ type Plan struct {
 	MTU int
 	// Remotes are the nodes behind the tunnel, by name.
 	Remotes map[string]flows.Remote
+	// TunnelSources are the addresses that other nodes take packets of the tunnel
+	// from: this node's first of each family, if one of its interfaces has it.
+	TunnelSources []netip.Addr
 	// Routes are the kernel's routes to other nodes' pods.
 	Routes []route.Route
 	// PodCIDRs are all ranges of pods that are in use, this node's first.

@@ -29,7 +29,7 @@ const (
 func (p *Plan) findUplink(cfg Config, local Local, internal []netip.Addr) []netip.Addr {
 	for _, a := range internal {
 		for _, i := range local.Interfaces {
-			if slices.ContainsFunc(i.Addrs, func(s netip.Prefix) bool { return s.Addr() == a }) {
+			if has(i, a) {
 				p.Uplink = i
 				return internal
 			}

@@ -22,6 +22,7 @@ func (t *Table) Plan(cfg Config, local Local) *Plan {
 		own = n.Internal
 	}
 	own = p.findUplink(cfg, local, own)
+	p.TunnelSources = sources(own, local.Interfaces)
 	var taken claims
 	for _, c := range local.PodCIDRs {
 		taken.add(c.Masked(), cfg.Node)
@@ -101,6 +102,22 @@ func common(ours, theirs []netip.Addr) netip.Addr {
 		}
 	}
 	return netip.Addr{}
+}
+
+// sources returns what common makes other nodes send to, of each family, if an
+// interface has it.
+func sources(own []netip.Addr, interfaces []route.Interface) (out []netip.Addr) {
+	for _, of := range []func(netip.Addr) bool{netip.Addr.Is4, netip.Addr.Is6} {
+		if at := slices.IndexFunc(own, of); at >= 0 && slices.ContainsFunc(interfaces, func(i route.Interface) bool { return has(i, own[at]) }) {
+			out = append(out, own[at])
+		}
+	}
+	return out
+}
+
+// has reports whether an interface has an address.
+func has(i route.Interface, a netip.Addr) bool {
+	return slices.ContainsFunc(i.Addrs, func(s netip.Prefix) bool { return s.Addr() == a })
 }
 
 // neighbour returns the first of a node's addresses that is of the family of a

@@ -250,3 +250,27 @@ node n1: pods have an MTU of 1230, and IPv6 works with 1280 or more only
 		})
 	}
 }
+
+// Others tunnel to a node's first InternalIP of a family, and take packets from
+// there alone.
+func TestTunnelSourcesAreTheAddressesThatOthersKnow(t *testing.T) {
+	for _, tc := range []struct {
+		name, internal, interfaces string
+		want                       string
+	}{
+		{"the second address of the uplink", "192.0.2.2,2001:db8::2", "eth0 1500 192.0.2.1/24,192.0.2.2/24,2001:db8::1/64,2001:db8::2/64 default", "192.0.2.2 2001:db8::2"},
+		{"several of a family", "192.0.2.2,192.0.2.1", "eth0 1500 192.0.2.1/24,192.0.2.2/24 default", "192.0.2.2"},
+		{"not the one with the default route", "198.51.100.1", "eth0 1500 198.51.100.1/24", "198.51.100.1"},
+		{"on no interface", "203.0.113.1,2001:db8::1", "eth0 1500 192.0.2.1/24,2001:db8::1/64 default", "2001:db8::1"},
+		{"no Node object", "", "eth0 1500 192.0.2.1/24,192.0.2.2/24 default", "192.0.2.1"},
+	} {
+		table := NewTable()
+		if tc.internal != "" {
+			table.Update([]cluster.Event{{Node: nodeOf(t, "n1 1 10.244.1.0/24 "+tc.internal)}})
+		}
+		p := table.Plan(Config{Node: "n1", Mode: Encap, Gateway: "sluice0"}, localOf(t, "10.244.1.0/24", []string{"eth1 1500 10.9.9.9/24", tc.interfaces}))
+		if got := strings.Trim(fmt.Sprint(p.TunnelSources), "[]"); got != tc.want {
+			t.Errorf("%s: %s, want %s", tc.name, got, tc.want)
+		}
+	}
+}
