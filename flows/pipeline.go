@@ -279,8 +279,7 @@ func (p *Pipeline) setRule(c RuleChange) (replaced bool) {
 	slices.SortFunc(r.Services, conjunction.Service.Compare)
 	r.Services = slices.Compact(r.Services)
 	p.sides[c.Rule.Direction.Opposite()].rules.DeleteRule(string(c.Key))
-	cookie := NewCookie(kindOf(KindEgressRule, c.Rule.Direction), keyHash(c.Key))
-	p.sides[c.Rule.Direction].rules.SetRule(string(c.Key), uint64(cookie), r)
+	p.sides[c.Rule.Direction].rules.SetRule(string(c.Key), uint64(RuleCookie(c.Rule.Direction, c.Key)), r)
 	return replaced
 }
 

@@ -286,6 +286,9 @@ func (t *Table) Entry(class uint32) uint32 {
 	return 0
 }
 
+// Len returns how many rules there are.
+func (t *Table) Len() int { return len(t.rules) }
+
 // RuleID returns the conjunction id of a rule.
 func (t *Table) RuleID(key string) (uint32, bool) {
 	if r := t.rules[key]; r != nil {

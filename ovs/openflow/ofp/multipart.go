@@ -5,6 +5,7 @@ import "fmt"
 // The types of multipart messages (section 7.3.5).
 const (
 	partFlowDesc  = 1
+	partTable     = 3
 	partGroupDesc = 7
 )
 
@@ -17,6 +18,8 @@ func parseMultipartRequest(r *reader, _ Header) (Message, error) {
 	switch kind {
 	case partFlowDesc:
 		return parseFlowRequest(r)
+	case partTable:
+		return TableRequest{}, nil
 	case partGroupDesc:
 		m := GroupRequest{Group: r.u32()}
 		r.skip(4)
@@ -30,6 +33,8 @@ func MoreParts(m Message) bool {
 	switch m := m.(type) {
 	case *FlowReply:
 		return m.More
+	case *TableReply:
+		return m.More
 	case *GroupReply:
 		return m.More
 	}
@@ -42,6 +47,8 @@ func parseMultipartReply(r *reader, _ Header) (Message, error) {
 	switch kind {
 	case partFlowDesc:
 		return parseFlowReply(r, more)
+	case partTable:
+		return parseTableReply(r, more)
 	case partGroupDesc:
 		return parseGroupReply(r, more)
 	}

@@ -105,6 +105,8 @@ func messages(t testing.TB) []struct {
 			Instructions: Instructions{Apply: actions[:2], Clear: true, Write: actions[8:9], HasWrite: true, Goto: 8},
 		}}}, "cookie=0x1f, duration=90.500s, table=2, n_packets=3, n_bytes=250, idle_timeout=60, send_flow_rem importance=3, idle_age=4, priority=77,tcp6,reg3=0x5/0xff,ipv6_dst=fd00::/64 actions=" +
 			"set_field:0x7->reg1,move:NXM_NX_REG1[4..11]->NXM_NX_REG2[0..7],clear_actions,write_actions(output:5),goto_table:8"},
+		{TableRequest{}, "OFPST_TABLE request (OF1.5) (xid=0x7):"},
+		{&TableReply{Tables: []TableStats{{Table: 4, Active: 5, Lookups: 7, Matched: 6}}}, "active=5, lookup=7, matched=6"},
 		{GroupRequest{Group: AllGroups}, "OFPST_GROUP_DESC request (OF1.5) (xid=0x7):"},
 		{&GroupReply{Groups: []GroupDesc{group, failover}}, groupText},
 		{BarrierRequest{}, "OFPT_BARRIER_REQUEST (OF1.5) (xid=0x7):"},
