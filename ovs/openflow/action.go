@@ -119,6 +119,7 @@ func init() {
 		"resubmit":      appendResubmit,
 		"conjunction":   appendConjunction,
 		"ct":            appendCT,
+		"learn":         appendLearn,
 		"note":          appendNote,
 		"goto_table":    number("goto_table:"),
 		"group":         number("group:"),
@@ -186,11 +187,24 @@ func hasUpper(s string) bool {
 	return false
 }
 
+// stripSpace drops white space but between two words, which without it would be
+// one.
 func stripSpace(s string) string {
 	if !strings.ContainsAny(s, " \t") {
 		return s
 	}
-	return strings.Join(strings.Fields(s), "")
+	var b []byte
+	for _, part := range strings.Fields(s) {
+		if len(b) > 0 && isWord(b[len(b)-1]) && isWord(part[0]) {
+			b = append(b, ' ')
+		}
+		b = append(b, part...)
+	}
+	return string(b)
+}
+
+func isWord(c byte) bool {
+	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
 func appendOutput(b []byte, args string) ([]byte, bool) {

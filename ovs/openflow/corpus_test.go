@@ -1,5 +1,8 @@
 package openflow
 
+// corpusGroups are the groups that flows of the corpus go to.
+var corpusGroups = []*Group{{ID: 7, Type: Select}, {ID: 16, Type: Select}}
+
 // flowCorpus are flows of a layer-3 pipeline in the spellings people write, and
 // what Text makes of each, cookie left out where it is zero.
 var flowCorpus = []struct{ in, want string }{
@@ -88,4 +91,13 @@ var flowCorpus = []struct{ in, want string }{
 	{"table=1,priority=25,icmp6,icmpv6_type=136,actions=set_field:aa:bb:cc:00:00:01->nd_tll,move:nd_target->ipv6_src,IN_PORT", "table=1,priority=25,icmp6,icmp_type=136,actions=set_field:aa:bb:cc:00:00:01->nd_tll,move:NXM_NX_ND_TARGET[]->NXM_NX_IPV6_SRC[],IN_PORT"},
 	{"table=1,priority=26,icmp,icmp_type=8,actions=set_field:0->icmp_type,set_field:0->icmp_code,move:NXM_OF_IP_SRC[]->NXM_OF_IP_DST[]", "table=1,priority=26,icmp,icmp_type=8,actions=set_field:0->icmp_type,set_field:0->icmp_code,move:NXM_OF_IP_SRC[]->NXM_OF_IP_DST[]"},
 	{"table=1,priority=27,actions=clear_actions,write_metadata:0x5/0xff", "table=1,priority=27,actions=clear_actions,write_metadata:0x5/0xff"},
+	// What Services are made of.
+	{"table=2,priority=1,tcp,actions=learn(table=5,idle_timeout=10800,priority=100,cookie=0x1f,eth_type=0x800,nw_proto=6,NXM_OF_IP_SRC[],NXM_OF_IP_DST[]=NXM_OF_IP_SRC[],load:0xa000001->NXM_NX_REG12[]),group:7", "table=2,priority=1,tcp,actions=learn(table=5,idle_timeout=10800,priority=100,cookie=0x1f,eth_type=0x800,nw_proto=6,NXM_OF_IP_SRC[],NXM_OF_IP_DST[]=NXM_OF_IP_SRC[],load:0xa000001->NXM_NX_REG12[]),group:7"},
+	{"table=2,priority=2,udp6,actions=learn(hard_timeout=5, dl_type=0x86dd,ip_proto=17,ipv6_src,ipv6_dst=FD00:0::1,udp_dst=0x35,reg3[0..3]=reg4[8..11],reg3[4..7]=5,load=7->reg1[0..2],load:reg4->reg5,send_flow_rem,fin_idle_timeout=3,fin_hard_timeout=4,delete_learned,in_port,output:in_port,priority=32768)", "table=2,priority=2,udp6,actions=learn(table=1,hard_timeout=5,fin_idle_timeout=3,fin_hard_timeout=4,send_flow_rem,delete_learned,eth_type=0x86dd,nw_proto=17,NXM_NX_IPV6_SRC[],ipv6_dst=fd00::1,udp_dst=53,NXM_NX_REG3[0..3]=NXM_NX_REG4[8..11],NXM_NX_REG3[4..7]=0x5,load:0x7->NXM_NX_REG1[0..2],load:NXM_NX_REG4[]->NXM_NX_REG5[],NXM_OF_IN_PORT[],output:NXM_OF_IN_PORT[])"},
+	{"table=2,priority=3,sctp,actions=learn(table=5,eth_type=0x800,nw_proto=132,sctp_dst,ct_mark=0,metadata=0x77,eth_src=00:00:00:00:00:0A,nw_dst=10.0.0.1,in_port=LOCAL,load:0->NXM_NX_REG1[],load:0x123456789abcdef0011->NXM_NX_XXREG1[3..90])", "table=2,priority=3,sctp,actions=learn(table=5,eth_type=0x800,nw_proto=132,OXM_OF_SCTP_DST[],ct_mark=0,metadata=0x77,eth_src=00:00:00:00:00:0a,ip_dst=10.0.0.1,in_port=LOCAL,load:0->NXM_NX_REG1[],load:0x123456789abcdef0011->NXM_NX_XXREG1[3..90])"},
+	{"table=2,priority=4,ip,actions=learn(table=5,limit=10,eth_type=0x800,NXM_OF_IP_SRC[])", "table=2,priority=4,ip,actions=learn(table=5,limit=10,eth_type=0x800,NXM_OF_IP_SRC[])"},
+	{"table=2,priority=5,tcp,ct_state=+trk+new,ct_mark=1/3,ct_nw_dst=10.96.0.1,actions=ct(commit,nat(dst=10.0.0.1:80),zone=65520,exec(move:NXM_NX_REG12[]->NXM_NX_CT_LABEL[64..95],load:1->NXM_NX_CT_MARK[0..1])),resubmit(,6)", "table=2,priority=5,tcp,ct_mark=0x1/0x3,ct_nw_dst=10.96.0.1,ct_state=+new+trk,actions=ct(commit,zone=65520,nat(dst=10.0.0.1:80),exec(move:NXM_NX_REG12[]->NXM_NX_CT_LABEL[64..95],set_field:0x1/0x3->ct_mark)),resubmit(,6)"},
+	{"table=2,priority=6,udp6,actions=ct(commit,nat(dst=[fd00::1]:53),zone=65521,exec(set_field:5->ct_mark)),ct(table=7,nat,zone=65521),ct(commit,zone=65521,nat(src=fd00::fe))", "table=2,priority=6,udp6,actions=ct(commit,zone=65521,nat(dst=[fd00::1]:53),exec(set_field:0x5->ct_mark)),ct(table=7,zone=65521,nat),ct(commit,zone=65521,nat(src=fd00::fe))"},
+	{"table=2,priority=7,tcp,actions=load:0xa000001->NXM_NX_REG12[],mod_nw_dst:10.0.0.1,load:80->NXM_OF_TCP_DST[],ct(commit,zone=65520,nat(src=10.0.0.254)),group:0x10", "table=2,priority=7,tcp,actions=set_field:0xa000001->reg12,set_field:10.0.0.1->ip_dst,set_field:80->tcp_dst,ct(commit,zone=65520,nat(src=10.0.0.254)),group:16"},
+	{"table=2,priority=8,sctp,actions=set_field:80->sctp_dst,ct(commit,zone=65520,nat(dst=10.0.0.1:80)),resubmit(,9)", "table=2,priority=8,sctp,actions=set_field:80->sctp_dst,ct(commit,zone=65520,nat(dst=10.0.0.1:80)),resubmit(,9)"},
 }

@@ -15,7 +15,7 @@
 // A bridge is spoken to through ovs-ofctl or, with [Config.Native], over a
 // connection of this process (packages ofp and channel), which is faster: an
 // update of one flow takes 0.1 ms instead of 5. What package ofp does not know,
-// such as learn, goes through ovs-ofctl then too.
+// such as bundle, goes through ovs-ofctl then too.
 //
 // Ports and tables are numbers here. Names are never resolved: that would cost
 // a round trip and could mean another port by the time the bundle arrives.

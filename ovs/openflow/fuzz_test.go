@@ -10,6 +10,8 @@ func FuzzParseFlow(f *testing.F) {
 	}
 	f.Add("cookie=0x5, duration=168.888s, table=0, n_packets=3, n_bytes=250, idle_age=168, priority=100,ip,in_port=1 actions=ct(commit,exec(load:1->NXM_NX_CT_MARK[])),note:")
 	f.Add("actions=conjunction(1,2/3),conjunction(1,1/3),clone(clone(ct(nat(src=1.2.3.4,random)))),resubmit(,)")
+	f.Add("actions=resubmit(0 0),unknown(0 0, 1)")
+	f.Add("A=[ actions=]")
 	f.Fuzz(func(t *testing.T, s string) {
 		flow, err := ParseFlow(s)
 		if err != nil {

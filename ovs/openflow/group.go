@@ -217,9 +217,9 @@ func (g *Group) validate() error {
 	return validateBuckets(g.Buckets)
 }
 
+// validateBuckets checks all but the actions and the size of buckets.
 func validateBuckets(buckets []Bucket) error {
 	seen := make(map[uint32]bool, len(buckets))
-	size := 0
 	for i := range buckets {
 		k := &buckets[i]
 		if k.ID > MaxBucketID {
@@ -229,15 +229,6 @@ func validateBuckets(buckets []Bucket) error {
 			return fmt.Errorf("bucket %d: field bucket_id stands twice", k.ID)
 		}
 		seen[k.ID] = true
-		text, err := appendCheckedActions(nil, k.Actions)
-		if err != nil {
-			return fmt.Errorf("bucket %d: %w", k.ID, err)
-		}
-		const header = 32 // a bucket with its weight, port and group properties
-		size += header + sizeBound(text)
-	}
-	if size > maxActionBytes {
-		return fmt.Errorf("buckets take up to %d bytes, of which a message holds %d", size, maxActionBytes)
 	}
 	return nil
 }

@@ -22,6 +22,9 @@ var groupCorpus = []struct{ in, want string }{
 	{"group_id=5,type=all,bucket=bucket_id:0,output:1,bucket=bucket_id:1,actions=resubmit(,4)", "group_id=5,type=all,bucket=bucket_id:0,actions=output:1,bucket=bucket_id:1,actions=resubmit(,4)"},
 	{"group_id=6,type=all", "group_id=6,type=all"},
 	{"group_id=7,type=indirect,bucket=dec_ttl,output:1", "group_id=7,type=indirect,bucket=bucket_id:0,actions=dec_ttl,output:1"},
+	{"group_id=9,type=select,selection_method=hash,fields(ip_src),bucket=bucket_id:7,weight:100,load:7->NXM_NX_REG12[],mod_nw_dst:10.0.0.1,load:80->NXM_OF_TCP_DST[],learn(table=5,idle_timeout=10800,priority=100,cookie=0x1f,dl_type=0x800,nw_proto=6,NXM_OF_IP_SRC[],load:0x7->NXM_NX_REG12[]),resubmit(,4)",
+		"group_id=9,type=select,selection_method=hash,fields(ip_src),bucket=bucket_id:7,weight:100,actions=set_field:0x7->reg12,set_field:10.0.0.1->ip_dst,set_field:80->tcp_dst," +
+			"learn(table=5,idle_timeout=10800,priority=100,cookie=0x1f,eth_type=0x800,nw_proto=6,NXM_OF_IP_SRC[],load:0x7->NXM_NX_REG12[]),resubmit(,4)"},
 	{"group_id=8,type=fast_failover,bucket=bucket_id:0,watch_port:1,output:1,bucket=bucket_id:1,watch_group:6,output:2",
 		"group_id=8,type=ff,bucket=bucket_id:0,watch_port:1,actions=output:1,bucket=bucket_id:1,watch_group:6,actions=output:2"},
 }
@@ -77,7 +80,7 @@ func TestGroupsAreDumpedAsCommitted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	diff := DiffGroups(slices.Values(groups[:7]), actual)
+	diff := DiffGroups(slices.Values(groups[:8]), actual)
 	if got, want := diff.String(), "group add_or_mod "+groups[0].String()+"\ngroup delete group_id=8\n"; got != want {
 		t.Errorf("DiffGroups:\n got %s\nwant %s", got, want)
 	}
@@ -85,7 +88,7 @@ func TestGroupsAreDumpedAsCommitted(t *testing.T) {
 	if err := b.Commit(ctx, diff); err != nil {
 		t.Fatal(err)
 	}
-	sameGroups(t, b, slices.Concat(groups[:1], groups[2:7])...)
+	sameGroups(t, b, slices.Concat(groups[:1], groups[2:8])...)
 }
 
 func sameGroups(t *testing.T, b *Bridge, want ...*Group) {

@@ -27,7 +27,7 @@ func nativeBridge(t testing.TB) (byNative, byOfctl *Bridge, s *sandbox.Sandbox) 
 }
 
 // foreign are the actions and fields that are left to ovs-ofctl.
-var foreign = []string{"learn(", "tun_flags", "output(", "bundle(", "dec_ttl("}
+var foreign = []string{"limit=", "tun_flags", "output(", "bundle(", "dec_ttl("}
 
 func isForeign(text string) bool {
 	return slices.ContainsFunc(foreign, func(s string) bool { return strings.Contains(text, s) })
@@ -125,7 +125,7 @@ func TestBothChannelsDumpWhatWasCommittedNatively(t *testing.T) {
 	b, ofctl, _ := nativeBridge(t)
 	ctx := testContext(t)
 	flows := pipelineFlows(t)
-	if err := b.native.commit(ctx, &Transaction{Add: flows}); err != nil {
+	if err := b.native.commit(ctx, &Transaction{SetGroups: corpusGroups, Add: flows}); err != nil {
 		t.Fatal(err)
 	}
 	sameDumps(t, b, ofctl, flows)
@@ -173,7 +173,7 @@ func sameDumps(t *testing.T, b, ofctl *Bridge, want []*ovs.Flow) {
 func TestWhatTheNativeChannelDoesNotKnowGoesToOvsOfctl(t *testing.T) {
 	b, ofctl, _ := nativeBridge(t)
 	ctx := testContext(t)
-	tr := &Transaction{Add: []*ovs.Flow{parseFlow(t, "table=1,priority=1,actions=learn(table=4,priority=5,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[])")}}
+	tr := &Transaction{Add: []*ovs.Flow{parseFlow(t, "table=1,priority=1,actions=learn(table=4,priority=5,limit=9,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[])")}}
 	if err := b.native.commit(ctx, tr); !errors.Is(err, errUnencodable) {
 		t.Fatalf("got %v", err)
 	}

@@ -18,12 +18,14 @@ const defaultPriority = 32768
 // Stats.
 func ParseFlow(s string) (*ovs.Flow, error) {
 	f := &ovs.Flow{Priority: defaultPriority}
-	if err := checkText(s); err != nil {
-		return nil, fmt.Errorf("flow %q: %w", s, err)
-	}
 	head, actions, found := cutActions(s)
 	if !found {
 		return nil, fmt.Errorf("flow %q: no actions", s)
+	}
+	for _, part := range []string{head, actions} {
+		if err := checkText(part); err != nil {
+			return nil, fmt.Errorf("flow %q: %w", s, err)
+		}
 	}
 	if n := strings.Count(head, ","); n > 0 {
 		f.Matches = make([]ovs.Match, 0, n)

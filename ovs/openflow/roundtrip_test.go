@@ -75,6 +75,9 @@ func TestDumpEqualsWhatOvsOfctlAdded(t *testing.T) {
 		input.WriteString(c.in + "\n")
 		added = append(added, parseFlow(t, c.in))
 	}
+	if err := b.Commit(ctx, &Transaction{SetGroups: corpusGroups}); err != nil {
+		t.Fatal(err)
+	}
 	sandboxtest.RunInput(t, s, input.String(), "ovs-ofctl", "-O", "OpenFlow15", "add-flows", b.Target(), "-")
 	dumped, err := b.DumpFlows(ctx)
 	if err != nil {
@@ -89,7 +92,7 @@ func TestDumpEqualsWhatOvsOfctlAdded(t *testing.T) {
 func TestDumpEqualsWhatWasCommitted(t *testing.T) {
 	b, _ := testBridge(t)
 	ctx := testContext(t)
-	tr := &Transaction{}
+	tr := &Transaction{SetGroups: corpusGroups}
 	for _, c := range flowCorpus {
 		if c.want != "" {
 			tr.Add = append(tr.Add, parseFlow(t, c.in))

@@ -121,10 +121,14 @@ func (b *bundle) add(c change) error {
 	case addFlow, deleteFlow:
 		b.text, err = appendWire(b.text, c.flow, c.command == deleteFlow)
 	case setGroup:
-		err = c.group.validate()
+		if err = c.group.validate(); err == nil {
+			err = checkBuckets(c.group)
+		}
 		b.text = c.group.append(b.text)
 	case insertBucket:
-		err = validateBuckets(c.group.Buckets)
+		if err = validateBuckets(c.group.Buckets); err == nil {
+			err = checkBuckets(c.group)
+		}
 		b.text = appendBuckets(append(b.text, c.args...), c.group.Buckets)
 	default:
 		b.text = append(b.text, c.args...)

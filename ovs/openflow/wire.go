@@ -93,18 +93,33 @@ func decodeValue(x ofp.OXM) (f *field, value, mask u128, err error) {
 // encodeSubfield returns the subfield that a canonical text names.
 func encodeSubfield(s string) (ofp.Subfield, error) {
 	sf, ok := parseSubfield(s)
-	w, known := toWire[sf.field]
+	w, known := sf.wire()
 	if !ok || !known {
 		return ofp.Subfield{}, errUnencodable
 	}
-	return ofp.Subfield{Field: w.Field, First: sf.first, Bits: sf.bits}, nil
+	return w, nil
 }
 
 // appendWireSubfield appends the canonical text of a subfield.
 func appendWireSubfield(b []byte, s ofp.Subfield) ([]byte, error) {
-	f := fromWire[s.Field]
-	if f == nil || f.nxm == "" || s.First+s.Bits > f.bits {
+	sf, ok := fromWireSubfield(s)
+	if !ok {
 		return b, errUnencodable
 	}
-	return subfield{f, s.First, s.Bits}.append(b), nil
+	return sf.append(b), nil
+}
+
+// wire returns the subfield as it is sent.
+func (s subfield) wire() (ofp.Subfield, bool) {
+	w, ok := toWire[s.field]
+	return ofp.Subfield{Field: w.Field, First: s.first, Bits: s.bits}, ok
+}
+
+// fromWireSubfield is the reverse of wire.
+func fromWireSubfield(s ofp.Subfield) (subfield, bool) {
+	f := fromWire[s.Field]
+	if f == nil || f.nxm == "" || s.First+s.Bits > f.bits {
+		return subfield{}, false
+	}
+	return subfield{f, s.First, s.Bits}, true
 }

@@ -120,6 +120,8 @@ func encodeAction(s string, inCT bool) (ofp.Action, error) {
 			return encodeConjunction(args)
 		case "ct":
 			return encodeCT(args)
+		case "learn":
+			return encodeLearn(args)
 		case "clone":
 			list, err := encodeActions(args, false)
 			return ofp.Clone{Actions: list}, err

@@ -1,6 +1,7 @@
 package openflow
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -23,8 +24,10 @@ func (e *encoder) group(g *Group) (*ofp.GroupMod, error) {
 	if mod.Buckets, err = e.buckets(g.Buckets, g.Type == Select); err != nil {
 		return nil, err
 	}
-	mod.Selection, err = encodeSelection(&g.Selection)
-	return mod, err
+	if mod.Selection, err = encodeSelection(&g.Selection); err != nil {
+		return nil, err
+	}
+	return mod, checkGroupSize(mod.Len())
 }
 
 // insertion returns the message that inserts buckets.
@@ -38,31 +41,37 @@ func (e *encoder) insertion(in *BucketInsertion) (*ofp.GroupMod, error) {
 	}
 	mod.ID = in.Group
 	var err error
-	mod.Buckets, err = e.buckets(in.Buckets, false)
-	return mod, err
+	if mod.Buckets, err = e.buckets(in.Buckets, false); err != nil {
+		return nil, err
+	}
+	return mod, checkGroupSize(mod.Len())
 }
 
 func (e *encoder) buckets(list []Bucket, weighted bool) ([]ofp.Bucket, error) {
 	out := make([]ofp.Bucket, len(list))
 	for i := range list {
-		k := &list[i]
-		w := ofp.Bucket{ID: k.ID, Weight: k.Weight, HasWeight: weighted || k.Weight != 0, WatchPort: ofp.PortAny, WatchGroup: ofp.NoGroup}
-		if k.WatchPort != 0 {
-			w.WatchPort = uint32(wireValue(fields["in_port_oxm"], u128{lo: uint64(k.WatchPort)}).Lo)
-		}
-		if k.WatchGroup != 0 {
-			w.WatchGroup = k.WatchGroup
-		}
 		var err error
-		if e.text, err = appendCheckedActions(e.text[:0], k.Actions); err != nil {
-			return nil, err
+		if out[i], err = e.bucket(&list[i], weighted); err != nil {
+			return nil, fmt.Errorf("bucket %d: %w", list[i].ID, err)
 		}
-		if w.Actions, err = encodeActions(string(e.text), false); err != nil {
-			return nil, err
-		}
-		out[i] = w
 	}
 	return out, nil
+}
+
+func (e *encoder) bucket(k *Bucket, weighted bool) (ofp.Bucket, error) {
+	w := ofp.Bucket{ID: k.ID, Weight: k.Weight, HasWeight: weighted || k.Weight != 0, WatchPort: ofp.PortAny, WatchGroup: ofp.NoGroup}
+	if k.WatchPort != 0 {
+		w.WatchPort = uint32(wireValue(fields["in_port_oxm"], u128{lo: uint64(k.WatchPort)}).Lo)
+	}
+	if k.WatchGroup != 0 {
+		w.WatchGroup = k.WatchGroup
+	}
+	var err error
+	if e.text, err = appendCheckedActions(e.text[:0], k.Actions); err != nil {
+		return w, err
+	}
+	w.Actions, err = encodeActions(string(e.text), false)
+	return w, err
 }
 
 func encodeSelection(s *Selection) (*ofp.Selection, error) {

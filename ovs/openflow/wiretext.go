@@ -98,6 +98,8 @@ func appendWireAction(b []byte, a ofp.Action) ([]byte, error) {
 		return append(b, ')'), err
 	case ofp.Controller:
 		return appendWireController(b, a)
+	case ofp.Learn:
+		return appendWireLearn(b, a)
 	case ofp.CheckPktLarger:
 		b = strconv.AppendUint(append(b, "check_pkt_larger("...), uint64(a.Bytes), 10)
 		return appendWireSubfield(append(b, ")->"...), a.Dst)

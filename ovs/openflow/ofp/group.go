@@ -71,6 +71,16 @@ type Bucket struct {
 	Actions    []Action
 }
 
+// Len returns how many bytes the group's buckets and selection take in a
+// message.
+func (g *GroupDesc) Len() int {
+	b, err := g.appendBuckets(make([]byte, 2), 0)
+	if err != nil {
+		return MaxLen
+	}
+	return len(b) - 2
+}
+
 // NoGroup, as the group a bucket watches, means none.
 const NoGroup = anyGroup
 

@@ -7,6 +7,7 @@ const (
 	nxNote           = 8
 	nxResubmitTable  = 14
 	nxOutputField    = 15
+	nxLearn          = 16
 	nxExit           = 17
 	nxPush           = 27
 	nxPop            = 28
@@ -189,6 +190,8 @@ func parseExtension(r *reader, subtype uint16, depth int) (Action, error) {
 		return parseNAT(r)
 	case nxController:
 		return parseController(r)
+	case nxLearn:
+		return parseLearn(r)
 	}
 	return nil, ErrUnknown
 }

@@ -49,6 +49,18 @@ func messages(t testing.TB) []struct {
 		Resubmit{Port: ResubmitInPort, Table: 4}, Resubmit{Port: 3, Table: CurrentTable},
 		OutputField{Subfield{reg(1), 0, 32}, 65535}, Output{Port: 5}, Output{Port: PortInPort}, Group{9}, SetQueue{2}, DecTTL{},
 		Note{[]byte{1, 2, 3, 4, 5, 6}}, Clone{[]Action{Output{Port: 6}}}, CTClear{},
+		Learn{
+			Table: 4, Priority: 100, Cookie: 0x1f, IdleTimeout: 10800, HardTimeout: 7, FinIdleTimeout: 3, FinHardTimeout: 4, SendFlowRem: true, DeleteLearned: true,
+			Specs: []LearnSpec{
+				{Dst: Subfield{field(t, "OXM_OF_ETH_TYPE"), 0, 16}, Value: Value{Lo: 0x86dd}},
+				{Dst: Subfield{field(t, "OXM_OF_IPV6_DST"), 0, 128}, Value: Value{0xfd00 << 48, 1}},
+				{Dst: Subfield{field(t, "OXM_OF_IPV6_SRC"), 0, 128}, Src: Subfield{field(t, "OXM_OF_IPV6_SRC"), 0, 128}},
+				{Dst: Subfield{reg(3), 0, 4}, Src: Subfield{reg(4), 8, 4}},
+				{Kind: LearnLoad, Dst: Subfield{reg(12), 0, 32}, Value: Value{Lo: 0x102}},
+				{Kind: LearnLoad, Dst: Subfield{reg(5), 4, 4}, Src: Subfield{reg(4), 0, 4}},
+				{Kind: LearnOutput, Src: Subfield{reg(1), 0, 32}},
+			},
+		},
 		CheckPktLarger{1500, Subfield{reg(0), 3, 1}}, Push{Subfield{reg(1), 0, 32}}, Pop{Subfield{reg(1), 0, 4}}, Exit{},
 	}
 	text := "set_field:0x7->reg1,move:NXM_NX_REG1[4..11]->NXM_NX_REG2[0..7]," +
@@ -56,6 +68,9 @@ func messages(t testing.TB) []struct {
 		"ct(commit,force,zone=NXM_NX_REG5[0..15],nat,alg=ftp)," +
 		"controller(reason=no_match,max_len=128,id=3,userdata=01.02.ff,pause,meter_id=6),resubmit(,4),resubmit:3," +
 		"output:NXM_NX_REG1[],output:5,IN_PORT,group:9,set_queue:2,dec_ttl,note:01.02.03.04.05.06,clone(output:6),ct_clear," +
+		"learn(table=4,idle_timeout=10800,hard_timeout=7,fin_idle_timeout=3,fin_hard_timeout=4,priority=100,send_flow_rem,delete_learned,cookie=0x1f," +
+		"eth_type=0x86dd,ipv6_dst=fd00::1,NXM_NX_IPV6_SRC[],NXM_NX_REG3[0..3]=NXM_NX_REG4[8..11],load:0x102->NXM_NX_REG12[]," +
+		"load:NXM_NX_REG4[0..3]->NXM_NX_REG5[4..7],output:NXM_NX_REG1[])," +
 		"check_pkt_larger(1500)->NXM_NX_REG0[3],push:NXM_NX_REG1[],pop:NXM_NX_REG1[0..3],exit"
 	mod := &FlowMod{
 		Cookie: 0x1f, Table: 2, Priority: 77, IdleTimeout: 60, HardTimeout: 300, Flags: FlagSendFlowRem | FlagCheckOverlap, Importance: 3,
