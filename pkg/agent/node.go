@@ -80,7 +80,7 @@ const lookAgain = time.Minute
 
 // run sets the node up, again after each change of what it depends on.
 func (n *node) run(ctx context.Context) error {
-	if err := route.Watch(ctx, wire.IsPortName, n.poke); err != nil {
+	if err := route.Watch(ctx, wire.IsPortName, func(route.Changes) { n.poke() }); err != nil {
 		return err
 	}
 	n.poke() // ranges may be configured

@@ -2,14 +2,10 @@ package route
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"hash/fnv"
 	"net/netip"
-	"os/exec"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/knftables"
 )
 
@@ -74,13 +70,14 @@ func (m *Masquerade) Ensure(ctx context.Context, own, all []netip.Prefix) (chang
 			set  string
 			want []netip.Prefix
 		}{{f.own, own}, {f.all, append(slices.Clone(own), all...)}} {
-			var have []string
+			set := elementSet{kind: "set", name: s.set, protocol: -1}
+			var have elements
 			if whole {
-				if have, err = m.elements(ctx, s.set); err != nil {
+				if have, err = set.read(ctx, m.nft); err != nil {
 					return false, fmt.Errorf("masquerading: read set %s: %w", s.set, err)
 				}
 			}
-			change(tx, s.set, have, keys(s.want, f.of))
+			set.change(tx, have, keys(s.want, f.of))
 		}
 	}
 	if tx.NumOperations() == 0 {
@@ -116,11 +113,7 @@ func (m *Masquerade) whole(ctx context.Context) (bool, error) {
 	} else if err != nil {
 		return false, err
 	}
-	// The tool tells of a rule no more than its comment, so that says what the rule
-	// is.
-	return slices.EqualFunc(rules, m.rules(), func(have, want *knftables.Rule) bool {
-		return have.Comment != nil && *have.Comment == *want.Comment
-	}), nil
+	return equalRules(rules, m.rules()), nil
 }
 
 // rebuild replaces the table, whatever it holds.
@@ -142,105 +135,16 @@ func (m *Masquerade) rebuild(tx *knftables.Transaction) {
 	}
 }
 
-// remove has a transaction end without the table, whether it is there or not.
-func remove(tx *knftables.Transaction) {
-	tx.Add(&knftables.Table{})
-	tx.Delete(&knftables.Table{})
-}
-
 // rules are the rules in their order. Ports are drawn at random: two connections
 // that begin at once on two processors must not be given the same one.
 func (m *Masquerade) rules() []*knftables.Rule {
 	var out []*knftables.Rule
 	for _, f := range families {
-		text := knftables.Concat(
+		out = append(out, rule(chain, "pods to outside the cluster", knftables.Concat(
 			"iifname", quote(m.gateway), "oifname !=", quote(m.gateway),
 			f.proto, "saddr", "@", f.own, f.proto, "daddr !=", "@", f.all,
 			"counter masquerade fully-random",
-		)
-		h := fnv.New32a()
-		h.Write([]byte(text))
-		comment := fmt.Sprintf("pods to outside the cluster (%08x)", h.Sum32())
-		out = append(out, &knftables.Rule{Chain: chain, Rule: text, Comment: &comment})
+		)))
 	}
 	return out
-}
-
-func quote(s string) string { return `"` + s + `"` }
-
-// elements returns the keys in a set.
-func (m *Masquerade) elements(ctx context.Context, set string) ([]string, error) {
-	es, err := m.nft.ListElements(ctx, "set", set)
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, e := range es {
-		if len(e.Key) != 1 {
-			return nil, fmt.Errorf("an element of %d parts", len(e.Key))
-		}
-		out = append(out, e.Key[0])
-	}
-	return out, nil
-}
-
-// change brings a set from one list of keys to another. What goes is first: an
-// interval that comes may overlap it.
-func change(tx *knftables.Transaction, set string, from, to []string) {
-	have, want := sets.New(from...), sets.New(to...)
-	for _, k := range from {
-		if !want.Has(k) {
-			tx.Delete(&knftables.Element{Set: set, Key: []string{k}})
-		}
-	}
-	for _, k := range to {
-		if !have.Has(k) {
-			tx.Add(&knftables.Element{Set: set, Key: []string{k}})
-		}
-	}
-}
-
-// keys returns ranges of a family as nft prints them, in order, without those
-// that lie in another one: intervals of a set must not overlap.
-func keys(ranges []netip.Prefix, of func(netip.Addr) bool) []string {
-	var rs []netip.Prefix
-	for _, r := range ranges {
-		if of(r.Addr()) {
-			rs = append(rs, r.Masked())
-		}
-	}
-	// By address, and of those with the same the widest first.
-	slices.SortFunc(rs, func(a, b netip.Prefix) int {
-		if c := a.Addr().Compare(b.Addr()); c != 0 {
-			return c
-		}
-		return a.Bits() - b.Bits()
-	})
-	var out []string
-	var last netip.Prefix
-	for _, r := range rs {
-		if last.IsValid() && last.Contains(r.Addr()) {
-			continue
-		}
-		last = r
-		if r.IsSingleIP() {
-			out = append(out, r.Addr().String())
-		} else {
-			out = append(out, r.String())
-		}
-	}
-	return out
-}
-
-// removeMasquerade removes the table. A machine without nft has none.
-func removeMasquerade(ctx context.Context) error {
-	nft, err := knftables.New(knftables.InetFamily, Table)
-	if errors.Is(err, exec.ErrNotFound) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	tx := nft.NewTransaction()
-	remove(tx)
-	return nft.Run(ctx, tx)
 }

@@ -37,7 +37,7 @@ add element inet sluice cluster-pods-6 { fd00:1::/64 }
 add element inet sluice node-pods-4 { 10.244.1.0/24 }
 add element inet sluice node-pods-6 { fd00:1::/64 }
 `},
-		{"more nodes, in the order of their addresses", "10.244.2.0/24 fd00:2::/64 10.244.0.0/24", `
+		{"more nodes", "10.244.2.0/24 fd00:2::/64 10.244.0.0/24", `
 add element inet sluice cluster-pods-4 { 10.244.0.0/24 }
 add element inet sluice cluster-pods-4 { 10.244.1.0/24 }
 add element inet sluice cluster-pods-4 { 10.244.2.0/24 }
@@ -47,8 +47,8 @@ add element inet sluice node-pods-4 { 10.244.1.0/24 }
 add element inet sluice node-pods-6 { fd00:1::/64 }
 `},
 		{"ranges within others, and of one address", "10.244.0.0/16 10.9.9.9/32 10.244.1.0/24", `
-add element inet sluice cluster-pods-4 { 10.9.9.9 }
 add element inet sluice cluster-pods-4 { 10.244.0.0/16 }
+add element inet sluice cluster-pods-4 { 10.9.9.9 }
 add element inet sluice cluster-pods-6 { fd00:1::/64 }
 add element inet sluice node-pods-4 { 10.244.1.0/24 }
 add element inet sluice node-pods-6 { fd00:1::/64 }

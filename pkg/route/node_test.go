@@ -61,7 +61,7 @@ func watch(t *testing.T) <-chan struct{} {
 	calls := make(chan struct{}, 1000)
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
-	if err := Watch(ctx, func(link string) bool { return strings.HasPrefix(link, "pod") }, func() { calls <- struct{}{} }); err != nil {
+	if err := Watch(ctx, func(link string) bool { return strings.HasPrefix(link, "pod") }, func(Changes) { calls <- struct{}{} }); err != nil {
 		t.Fatal(err)
 	}
 	return calls
@@ -178,10 +178,14 @@ func TestCleanupLeavesNothing(t *testing.T) {
 	}
 	masquerade(t)()
 	set(t, encap4, encap6, plain4, plain6)
+	ensure(t, openServices(t), served())
 	nft(t, "add table inet others")
 	for range 2 { // the second time there is nothing to remove
 		if err := Cleanup(t.Context(), "sluice0"); err != nil {
 			t.Fatal(err)
+		}
+		if got := ip(t, "neigh", "show", "nud", "permanent"); got != "" {
+			t.Errorf("neighbours that are left: %s", got)
 		}
 		if got := nft(t, "list", "ruleset"); got != "table inet others {\n}\n" {
 			t.Errorf("rules that are left: %s", got)

@@ -16,11 +16,11 @@ import (
 // bears another is never touched. It is none of those that iproute2 names.
 const Protocol netlink.RouteProtocol = 83
 
-// Route is a way to other nodes' pods.
+// Route is a way to other nodes' pods, or to Services.
 type Route struct {
-	// To is the range of pods.
+	// To is the range of addresses.
 	To netip.Prefix
-	// Via is the next hop.
+	// Via is the next hop; the zero address if the range is on the link.
 	Via netip.Addr
 	// Dev is the name of the interface by which to leave.
 	Dev string
@@ -29,14 +29,18 @@ type Route struct {
 	Source netip.Addr
 	// OnLink says that Via is reached by Dev though no address of Dev tells so.
 	OnLink bool
-	// ViaMAC is the Ethernet address of Via, for where nobody answers for it; nil
-	// leaves it to be found.
+	// ViaMAC is the Ethernet address of Via, or of the one address of a range on the
+	// link, for where nobody answers for it; nil leaves it to be found.
 	ViaMAC net.HardwareAddr
 }
 
 // String is the route as ip-route(8) takes it.
 func (r Route) String() string {
-	s := fmt.Sprintf("%s via %s dev %s", r.To, r.Via, r.Dev)
+	s := r.To.String()
+	if r.Via.IsValid() {
+		s += " via " + r.Via.String()
+	}
+	s += " dev " + r.Dev
 	if r.OnLink {
 		s += " onlink"
 	}
@@ -46,11 +50,14 @@ func (r Route) String() string {
 	return s
 }
 
-// SetRoutes makes the routes of Protocol in the main table those that are given,
-// and returns how many it changed. What can't be done for one route is in the
-// error, and keeps none of the others from being set.
-func SetRoutes(want []Route) (changed int, err error) {
-	have, err := ownRoutes()
+// SetRoutes makes the routes of Protocol in the main table, but for those of
+// Services, the ones that are given, and returns how many it changed. What can't be
+// done for one route is in the error, and keeps none of the others from being set.
+func SetRoutes(want []Route) (changed int, err error) { return setRoutes(want, notOfServices) }
+
+// setRoutes makes those of the routes that mine tells of the ones that are given.
+func setRoutes(want []Route, mine func(*netlink.Route) bool) (changed int, err error) {
+	have, err := ownRoutes(mine)
 	if err != nil {
 		return 0, err
 	}
@@ -93,7 +100,12 @@ func setRoute(want Route, have []netlink.Route, links map[string]int) (changed b
 	if !ok {
 		return false, fmt.Errorf("add route %s: there is no interface %s", want, want.Dev)
 	}
-	r := &netlink.Route{Dst: ipNet(want.To), Gw: want.Via.AsSlice(), LinkIndex: index, Protocol: Protocol, Table: unix.RT_TABLE_MAIN}
+	r := &netlink.Route{Dst: ipNet(want.To), LinkIndex: index, Protocol: Protocol, Table: unix.RT_TABLE_MAIN}
+	if want.Via.IsValid() {
+		r.Gw = want.Via.AsSlice()
+	} else if want.To.Addr().Is4() {
+		r.Scope = netlink.SCOPE_LINK
+	}
 	if want.OnLink {
 		r.Flags = int(netlink.FLAG_ONLINK)
 	}
@@ -122,16 +134,20 @@ func setRoute(want Route, have []netlink.Route, links map[string]int) (changed b
 	return true, nil
 }
 
-// setNeighbour makes the permanent neighbour entry of a route's next hop. It ends
-// with its interface.
+// setNeighbour makes the permanent neighbour entry of a route's next hop, or of
+// the one address it leads to. It ends with its interface.
 func setNeighbour(index int, r Route) error {
+	at := r.Via
+	if !at.IsValid() {
+		at = r.To.Addr()
+	}
 	family := netlink.FAMILY_V6
-	if r.Via.Is4() {
+	if at.Is4() {
 		family = netlink.FAMILY_V4
 	}
-	n := &netlink.Neigh{LinkIndex: index, Family: family, State: netlink.NUD_PERMANENT, IP: r.Via.AsSlice(), HardwareAddr: r.ViaMAC}
+	n := &netlink.Neigh{LinkIndex: index, Family: family, State: netlink.NUD_PERMANENT, IP: at.AsSlice(), HardwareAddr: r.ViaMAC}
 	if err := netlink.NeighSet(n); err != nil {
-		return fmt.Errorf("neighbour entry of %s on %s: %w", r.Via, r.Dev, err)
+		return fmt.Errorf("neighbour entry of %s on %s: %w", at, r.Dev, err)
 	}
 	return nil
 }
@@ -151,8 +167,8 @@ func removeRoute(r netlink.Route) error {
 	return nil
 }
 
-// ownRoutes lists the routes of Protocol by where they lead.
-func ownRoutes() (map[netip.Prefix][]netlink.Route, error) {
+// ownRoutes lists those routes of Protocol that mine tells of, by where they lead.
+func ownRoutes(mine func(*netlink.Route) bool) (map[netip.Prefix][]netlink.Route, error) {
 	out := map[netip.Prefix][]netlink.Route{}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		rs, err := netlink.RouteListFiltered(family, &netlink.Route{Protocol: Protocol, Table: unix.RT_TABLE_MAIN},
@@ -161,7 +177,7 @@ func ownRoutes() (map[netip.Prefix][]netlink.Route, error) {
 			return nil, fmt.Errorf("list routes: %w", err)
 		}
 		for _, r := range rs {
-			if r.Dst == nil {
+			if r.Dst == nil || !mine(&r) {
 				continue
 			}
 			if to, ok := prefix(r.Dst); ok {

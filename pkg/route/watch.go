@@ -15,41 +15,59 @@ import (
 // granted before.
 const resubscribe = time.Second
 
+// Changes are a set of things that have changed.
+type Changes uint8
+
+// What Watch tells of.
+const (
+	// ChangedNode is an interface, an address, or a route of Protocol.
+	ChangedNode Changes = 1 << iota
+	// ChangedMasquerade is Table, ChangedServices is ServiceTable.
+	ChangedMasquerade
+	ChangedServices
+)
+
 // Watch calls changed after something has changed that the work of this package
 // depends on, or that undoes it: interfaces, except those that ignore says are of
 // no interest, the node's addresses, a route of Protocol that somebody removed,
-// the nftables table. It goes on until ctx is done. Notifications come from the
+// the nftables tables. It goes on until ctx is done. Notifications come from the
 // kernel as things happen, so that a firewall that flushes all rules is noticed at
-// once; nft is not run to look.
-func Watch(ctx context.Context, ignore func(link string) bool, changed func()) error {
-	links := func(m *syscall.NetlinkMessage) bool { return tellsOfNode(m, ignore) }
+// once; nft is not run to look. Some of what is told of may not have changed.
+func Watch(ctx context.Context, ignore func(link string) bool, changed func(Changes)) error {
+	links := func(m *syscall.NetlinkMessage) Changes {
+		if tellsOfNode(m, ignore) {
+			return ChangedNode
+		}
+		return 0
+	}
 	for _, w := range []struct {
 		what     string
 		protocol int
 		groups   []uint
-		counts   func(*syscall.NetlinkMessage) bool
+		all      Changes
+		tells    func(*syscall.NetlinkMessage) Changes
 	}{
 		{"interfaces, addresses and routes", unix.NETLINK_ROUTE, []uint{
 			unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
-		}, links},
-		{"nftables", unix.NETLINK_NETFILTER, []uint{unix.NFNLGRP_NFTABLES}, tellsOfTable},
+		}, ChangedNode, links},
+		{"nftables", unix.NETLINK_NETFILTER, []uint{unix.NFNLGRP_NFTABLES}, ChangedMasquerade | ChangedServices, tellsOfTable},
 	} {
 		open := func() (*nl.NetlinkSocket, error) { return nl.Subscribe(w.protocol, w.groups...) }
 		s, err := open()
 		if err != nil {
 			return fmt.Errorf("follow the node's %s: %w", w.what, err)
 		}
-		go follow(ctx, s, open, w.counts, changed)
+		go follow(ctx, s, open, func(s *nl.NetlinkSocket) { receive(s, w.tells, w.all, changed) }, func() { changed(w.all) })
 	}
 	return nil
 }
 
 // follow reads notifications until ctx is done.
 func follow(ctx context.Context, s *nl.NetlinkSocket, open func() (*nl.NetlinkSocket, error),
-	counts func(*syscall.NetlinkMessage) bool, changed func()) {
+	receive func(*nl.NetlinkSocket), unheard func()) {
 	for {
 		stop := context.AfterFunc(ctx, s.Close)
-		receive(s, counts, changed)
+		receive(s)
 		stop()
 		s.Close()
 		for {
@@ -65,28 +83,29 @@ func follow(ctx context.Context, s *nl.NetlinkSocket, open func() (*nl.NetlinkSo
 			case <-ctx.Done():
 			}
 		}
-		changed() // unheard in between
+		unheard() // what happened in between
 	}
 }
 
-// receive reads notifications until the socket fails.
-func receive(s *nl.NetlinkSocket, counts func(*syscall.NetlinkMessage) bool, changed func()) {
+// receive reads notifications, which are of all, until the socket fails.
+func receive(s *nl.NetlinkSocket, tells func(*syscall.NetlinkMessage) Changes, all Changes, changed func(Changes)) {
 	for {
 		messages, _, err := s.Receive()
 		switch {
 		case errors.Is(err, unix.ENOBUFS): // some are lost
-			changed()
+			changed(all)
 			continue
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
 			return
 		}
+		var told Changes
 		for i := range messages {
-			if counts(&messages[i]) {
-				changed()
-				break
-			}
+			told |= tells(&messages[i])
+		}
+		if told != 0 {
+			changed(told)
 		}
 	}
 }
@@ -109,16 +128,22 @@ func tellsOfNode(m *syscall.NetlinkMessage, ignore func(link string) bool) bool 
 // nftables that is about what a table holds, or a table itself.
 const nftaTable = 1
 
-// tellsOfTable reports whether a notification of nftables is about Table.
-func tellsOfTable(m *syscall.NetlinkMessage) bool {
+// tellsOfTable returns which table of this package a notification of nftables is
+// about, if any.
+func tellsOfTable(m *syscall.NetlinkMessage) Changes {
 	if m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || m.Header.Type&0xff == unix.NFT_MSG_NEWGEN {
-		return false
+		return 0
 	}
 	if len(m.Data) < nl.SizeofNfgenmsg || m.Data[0] != unix.NFPROTO_INET {
-		return false
+		return 0
 	}
-	name, ok := attribute(m.Data, nl.SizeofNfgenmsg, nftaTable)
-	return ok && name == Table
+	switch name, _ := attribute(m.Data, nl.SizeofNfgenmsg, nftaTable); name {
+	case Table:
+		return ChangedMasquerade
+	case ServiceTable:
+		return ChangedServices
+	}
+	return 0
 }
 
 // attribute finds a text among the attributes that follow a header of a
