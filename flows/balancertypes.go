@@ -45,6 +45,9 @@ type Frontend struct {
 	// Inside is the scope for pods of this node and for the node's own processes,
 	// Outside for all who come from elsewhere through the gateway port.
 	Inside, Outside Scope
+	// Sources, if not empty, are the ranges that clients from elsewhere connect from;
+	// others get no answer.
+	Sources []netip.Prefix
 }
 
 // BalancerChange sets a balancer, or removes it if Balancer is nil.

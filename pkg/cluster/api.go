@@ -39,6 +39,10 @@ type APIOptions struct {
 	// ProblemInterval is the least time between two Problem events about the same
 	// resource, one minute if zero.
 	ProblemInterval time.Duration
+	// Services lets the source tell of Services, EndpointSlices and ServiceCIDRs, too.
+	// They are most of what changes in a cluster, and of no use to who balances
+	// nothing.
+	Services bool
 }
 
 // APISource is the API server as a Source. All pods of the cluster are followed,
@@ -47,9 +51,10 @@ type APIOptions struct {
 // While the API server is away, what was last known stays in force; when it is
 // back, only what has really changed meanwhile is emitted.
 type APISource struct {
-	client kubernetes.Interface
-	queue  *queue
-	health *health
+	client   kubernetes.Interface
+	services bool
+	queue    *queue
+	health   *health
 }
 
 // NewAPISource returns a source that reads through client, best one from
@@ -58,11 +63,13 @@ func NewAPISource(client kubernetes.Interface, o APIOptions) *APISource {
 	if o.ProblemInterval == 0 {
 		o.ProblemInterval = time.Minute
 	}
-	return &APISource{
-		client: client,
-		queue:  newQueue(),
-		health: newHealth(o.ProblemInterval, clock.RealClock{}, "namespaces", "nodes", "networkpolicies", "pods"),
+	s := &APISource{client: client, services: o.Services, queue: newQueue()}
+	var resources []string
+	for _, f := range s.followed() {
+		resources = append(resources, f.resource)
 	}
+	s.health = newHealth(o.ProblemInterval, clock.RealClock{}, resources...)
+	return s
 }
 
 // Healthy returns nil if the last request for every resource succeeded, else
@@ -92,22 +99,38 @@ func (s *APISource) Run(ctx context.Context, emit func([]Event)) error {
 	return nil
 }
 
+// followed is a resource that a source follows.
+type followed struct {
+	resource, kind string
+	example        runtime.Object
+	listWatch      *cache.ListWatch
+}
+
+// following returns how a resource is read through c.
+func following[L runtime.Object](s *APISource, resource, kind string, example runtime.Object, c client[L]) followed {
+	return followed{resource, kind, example, listWatch(c, s.observer(resource))}
+}
+
+// followed are the resources, those first that others refer to.
+func (s *APISource) followed() []followed {
+	core, networking := s.client.CoreV1(), s.client.NetworkingV1()
+	all := []followed{
+		following(s, "namespaces", kindNamespace, &corev1.Namespace{}, core.Namespaces()),
+		following(s, "nodes", kindNode, &corev1.Node{}, core.Nodes()),
+		following(s, "networkpolicies", kindPolicy, &networkingv1.NetworkPolicy{}, networking.NetworkPolicies(corev1.NamespaceAll)),
+		following(s, "pods", kindPod, &corev1.Pod{}, core.Pods(corev1.NamespaceAll)),
+	}
+	if s.services {
+		all = append(all, s.followedServices()...)
+	}
+	return all
+}
+
 // start runs one informer for each resource.
 func (s *APISource) start(ctx context.Context, running *sync.WaitGroup) (registrations, error) {
-	core, shared := s.client.CoreV1(), &shapes{}
-	follow := []struct {
-		resource, kind string
-		example        runtime.Object
-		listWatch      *cache.ListWatch
-	}{
-		{"namespaces", kindNamespace, &corev1.Namespace{}, listWatch(core.Namespaces(), s.observer("namespaces"))},
-		{"nodes", kindNode, &corev1.Node{}, listWatch(core.Nodes(), s.observer("nodes"))},
-		{"networkpolicies", kindPolicy, &networkingv1.NetworkPolicy{},
-			listWatch(s.client.NetworkingV1().NetworkPolicies(corev1.NamespaceAll), s.observer("networkpolicies"))},
-		{"pods", kindPod, &corev1.Pod{}, listWatch(core.Pods(corev1.NamespaceAll), s.observer("pods"))},
-	}
+	shared := &shapes{}
 	var synced registrations
-	for _, f := range follow {
+	for _, f := range s.followed() {
 		// No index and no resync: the store is only there so that the informer knows
 		// what a new list has lost.
 		informer := cache.NewSharedIndexInformer(f.listWatch, f.example, 0, cache.Indexers{})

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/sluice-cni/sluice/pkg/cluster/manifest"
@@ -35,6 +36,16 @@ func declare(in manifest.Object, node string) (declaration, error) {
 		d.object, err = TrimNode(value)
 	case *networkingv1.NetworkPolicy:
 		d.object = TrimPolicy(value)
+	case *corev1.Service:
+		if !othersProxy(value) {
+			d.object, err = TrimService(value)
+		}
+	case *discoveryv1.EndpointSlice:
+		if !othersProxy(value) && value.AddressType != discoveryv1.AddressTypeFQDN {
+			d.object, err = TrimSlice(value)
+		}
+	case *networkingv1.ServiceCIDR:
+		d.object, err = TrimServiceCIDR(value)
 	default:
 		d.workload, err = newWorkload(value)
 		if d.workload != nil && d.workload.template.Node == "" {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
@@ -15,8 +16,9 @@ import (
 type entry struct {
 	object          object
 	resourceVersion string
-	problem         error  // what the object has that could not be used
-	shape           *shape // keeps shared what a pod shares
+	problem         error    // what the object has that could not be used
+	shape           *shape   // keeps shared what a pod shares
+	strings         interned // keeps shared what a slice shares
 }
 
 // GetObjectMeta implements metav1.ObjectMetaAccessor with the fields by which an
@@ -45,6 +47,16 @@ func trimmer(shared *shapes) cache.TransformFunc {
 			e.object, e.problem, e.resourceVersion = node, problem, in.ResourceVersion
 		case *networkingv1.NetworkPolicy:
 			e.object, e.resourceVersion = TrimPolicy(in), in.ResourceVersion
+		case *corev1.Service:
+			service, problem := TrimService(in)
+			e.object, e.problem, e.resourceVersion = service, problem, in.ResourceVersion
+		case *discoveryv1.EndpointSlice:
+			slice, problem := TrimSlice(in)
+			e.object, e.problem, e.resourceVersion = slice, problem, in.ResourceVersion
+			e.strings = slice.intern()
+		case *networkingv1.ServiceCIDR:
+			cidr, problem := TrimServiceCIDR(in)
+			e.object, e.problem, e.resourceVersion = cidr, problem, in.ResourceVersion
 		default:
 			return nil, fmt.Errorf("an informer delivered a %T, which is not followed", in)
 		}

@@ -185,7 +185,7 @@ func (s *folderState) tell(problems []error) (events []Event) {
 }
 
 // rank orders kinds such that what is referred to comes before what refers to it.
-var rank = map[string]int{kindNamespace: 0, kindNode: 1, kindPolicy: 2, kindPod: 3}
+var rank = map[string]int{kindNamespace: 0, kindNode: 1, kindPolicy: 2, kindPod: 3, kindRange: 4, kindService: 5, kindSlice: 6}
 
 // difference returns the events that lead from one set of objects to another, in
 // an order that depends on nothing else.

@@ -286,10 +286,10 @@ func TestFolderOutOfReachLosesNothing(t *testing.T) {
 }
 
 func TestFolderSaysOnceWhichKindsItIgnores(t *testing.T) {
-	service := "apiVersion: v1\nkind: Service\nmetadata: {namespace: shop, name: web}\n---\n"
-	dir, r := follow(t, FolderOptions{}, "a.yaml", service+service, "b.yaml", service)
-	wantLines(t, r.take(), "problem "+filepath.Join(dir, "a.yaml")+": document 1: Service of \"v1\" is not read here", "synced")
-	write(t, dir, "c.yaml", service+podManifest("web", "web"))
+	secret := "apiVersion: v1\nkind: Secret\nmetadata: {namespace: shop, name: web}\n---\n"
+	dir, r := follow(t, FolderOptions{}, "a.yaml", secret+secret, "b.yaml", secret)
+	wantLines(t, r.take(), "problem "+filepath.Join(dir, "a.yaml")+": document 1: Secret of \"v1\" is not read here", "synced")
+	write(t, dir, "c.yaml", secret+podManifest("web", "web"))
 	r.untilLine("Pod")
 	wantLines(t, r.take(), "Namespace shop", "Pod shop/web")
 }

@@ -16,9 +16,21 @@ import (
 type shape struct {
 	labels map[string]string
 	ports  []NamedPort
-	// strings keep the canonical copies of the keys and values alive, so that
-	// other shapes find them.
-	strings []unique.Handle[string]
+	// strings are the keys and values, so that other shapes find them.
+	strings interned
+}
+
+// interned keeps the canonical copies of strings alive for as long as it is held,
+// so that equal strings elsewhere need no memory of their own.
+type interned []unique.Handle[string]
+
+// of returns the canonical copy of a string.
+func (h *interned) of(text string) string {
+	handle := unique.Make(text)
+	if !slices.Contains(*h, handle) {
+		*h = append(*h, handle)
+	}
+	return handle.Value()
 }
 
 // shapes finds the shape of a pod again for as long as some pod holds it. The
@@ -58,11 +70,7 @@ func (t *shapes) forget(sum [sha256.Size]byte) {
 
 func newShape(pod *Pod) *shape {
 	s := &shape{}
-	canonical := func(text string) string {
-		h := unique.Make(text)
-		s.strings = append(s.strings, h)
-		return h.Value()
-	}
+	canonical := s.strings.of
 	if pod.Labels != nil {
 		s.labels = make(map[string]string, len(pod.Labels))
 		for k, v := range pod.Labels {

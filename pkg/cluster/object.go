@@ -8,8 +8,8 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 )
 
-// object is one of the trimmed types: *Pod, *Namespace, *Node or
-// *networkingv1.NetworkPolicy.
+// object is one of the trimmed types: *Pod, *Namespace, *Node,
+// *networkingv1.NetworkPolicy, *Service, *EndpointSlice or *ServiceCIDR.
 type object any
 
 // identity names an object among all objects of a cluster. Namespaces and nodes
@@ -33,6 +33,9 @@ const (
 	kindNamespace = "Namespace"
 	kindNode      = "Node"
 	kindPolicy    = "NetworkPolicy"
+	kindService   = "Service"
+	kindSlice     = "EndpointSlice"
+	kindRange     = "ServiceCIDR"
 )
 
 // newObject returns an object of which no more than its name is known.
@@ -44,6 +47,12 @@ func newObject(id identity) object {
 		return &Namespace{Name: id.Name}
 	case kindNode:
 		return &Node{Name: id.Name}
+	case kindService:
+		return &Service{Key: id.Key}
+	case kindSlice:
+		return &EndpointSlice{Key: id.Key}
+	case kindRange:
+		return &ServiceCIDR{Name: id.Name}
 	default:
 		policy := &networkingv1.NetworkPolicy{}
 		policy.Namespace, policy.Name = id.Namespace, id.Name
@@ -62,6 +71,12 @@ func identify(o object) identity {
 		return identity{kindNode, Key{Name: o.Name}}
 	case *networkingv1.NetworkPolicy:
 		return identity{kindPolicy, Key{Namespace: o.Namespace, Name: o.Name}}
+	case *Service:
+		return identity{kindService, o.Key}
+	case *EndpointSlice:
+		return identity{kindSlice, o.Key}
+	case *ServiceCIDR:
+		return identity{kindRange, Key{Name: o.Name}}
 	}
 	return identity{}
 }
@@ -78,6 +93,12 @@ func event(o object, deleted bool) Event {
 		e.Node = o
 	case *networkingv1.NetworkPolicy:
 		e.Policy = o
+	case *Service:
+		e.Service = o
+	case *EndpointSlice:
+		e.Slice = o
+	case *ServiceCIDR:
+		e.ServiceCIDR = o
 	}
 	return e
 }
@@ -108,7 +129,17 @@ func equal(a, b object) bool {
 		return a.Name == b.Name && maps.Equal(a.Labels, b.Labels)
 	case *Node:
 		b := b.(*Node)
-		return a.Name == b.Name && slices.Equal(a.PodCIDRs, b.PodCIDRs) && slices.Equal(a.Addrs, b.Addrs)
+		return a.Name == b.Name && slices.Equal(a.PodCIDRs, b.PodCIDRs) && slices.Equal(a.Addrs, b.Addrs) &&
+			slices.Equal(a.Internal, b.Internal) && a.Zone == b.Zone && a.Created == b.Created
+	case *EndpointSlice:
+		b := b.(*EndpointSlice)
+		return a.Key == b.Key && a.Service == b.Service && slices.Equal(a.Ports, b.Ports) &&
+			slices.EqualFunc(a.Endpoints, b.Endpoints, equalEndpoint)
 	}
 	return reflect.DeepEqual(a, b)
+}
+
+func equalEndpoint(a, b Endpoint) bool {
+	return a.Addr == b.Addr && a.Node == b.Node && a.Ready == b.Ready && a.Serving == b.Serving && a.Terminating == b.Terminating &&
+		slices.Equal(a.ForZones, b.ForZones) && slices.Equal(a.ForNodes, b.ForNodes)
 }

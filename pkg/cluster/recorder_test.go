@@ -73,6 +73,12 @@ func objectOf(e Event) object {
 		return e.Node
 	case e.Policy != nil:
 		return e.Policy
+	case e.Service != nil:
+		return e.Service
+	case e.Slice != nil:
+		return e.Slice
+	case e.ServiceCIDR != nil:
+		return e.ServiceCIDR
 	}
 	return nil
 }

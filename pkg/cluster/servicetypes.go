@@ -7,8 +7,16 @@ import (
 
 // Service is a Service, trimmed to what balancing needs. Headless Services and
 // those of type ExternalName have no ClusterIPs and are here without Ports.
+// Services that have the label service.kubernetes.io/service-proxy-name are
+// somebody else's, and not here at all.
+//
+// spec.publishNotReadyAddresses and spec.trafficDistribution take effect in
+// whoever writes the EndpointSlices: by the ready condition, and by hints.
 type Service struct {
 	Key
+	// Created is the time of metadata.creationTimestamp, in seconds since 1970; zero
+	// if nothing says it.
+	Created int64
 	// ClusterIPs are spec.clusterIPs, at most one of each family.
 	ClusterIPs []netip.Addr
 	// ExternalIPs are spec.externalIPs, LoadBalancerIPs the addresses of
@@ -21,16 +29,12 @@ type Service struct {
 	// InternalLocal and ExternalLocal are true if internalTrafficPolicy and
 	// externalTrafficPolicy are Local.
 	InternalLocal, ExternalLocal bool
-	// HealthCheckPort is spec.healthCheckNodePort, zero if there is none.
+	// HealthCheckPort is spec.healthCheckNodePort of a Service of type LoadBalancer
+	// that is ExternalLocal, else zero.
 	HealthCheckPort uint16
 	// Affinity is sessionAffinityConfig.clientIP.timeoutSeconds where
 	// sessionAffinity is ClientIP, else zero.
 	Affinity time.Duration
-	// PublishNotReady is spec.publishNotReadyAddresses.
-	PublishNotReady bool
-	// TrafficDistribution is spec.trafficDistribution: empty, "PreferClose",
-	// "PreferSameZone" or "PreferSameNode".
-	TrafficDistribution string
 }
 
 // ServicePort is a port of a Service.
@@ -62,12 +66,22 @@ type EndpointPort struct {
 
 // Endpoint is one endpoint of a slice.
 type Endpoint struct {
-	Addrs []netip.Addr
+	// Addr is the first of its addresses: no meaning is defined for others, and the
+	// EndpointSlice controller writes none.
+	Addr netip.Addr
 	// Node is the node the endpoint is on, empty if nothing says it.
 	Node string
 	// Ready, Serving and Terminating are the endpoint's conditions; unset ones are
-	// read as the API says: ready, as ready says, not terminating.
+	// read as the API says: ready, serving, not terminating.
 	Ready, Serving, Terminating bool
 	// ForZones and ForNodes are its topology hints.
 	ForZones, ForNodes []string
+}
+
+// ServiceCIDR is a ServiceCIDR: ranges that the addresses of Services are taken
+// from. API servers before Kubernetes 1.33 have none.
+type ServiceCIDR struct {
+	Name string
+	// CIDRs are spec.cidrs, at most one of each family.
+	CIDRs []netip.Prefix
 }

@@ -141,10 +141,10 @@ func TrimNamespace(in *corev1.Namespace) *Namespace {
 	return &Namespace{Name: in.Name, Labels: labels}
 }
 
-// TrimNode reduces a node to its age, pod ranges and addresses. As with TrimPod
+// TrimNode reduces a node to its age, zone, pod ranges and addresses. As with TrimPod
 // the node is never nil, and the error names what was left out of it.
 func TrimNode(in *corev1.Node) (*Node, error) {
-	node := &Node{Name: in.Name}
+	node := &Node{Name: in.Name, Zone: in.Labels[corev1.LabelTopologyZone]}
 	if !in.CreationTimestamp.IsZero() {
 		node.Created = in.CreationTimestamp.Unix()
 	}

@@ -1,5 +1,5 @@
 // Package cluster is what Sluice knows of a Kubernetes cluster: pods, their
-// namespaces, nodes and policies, trimmed to what enforcement needs.
+// namespaces, nodes, policies and Services, trimmed to what enforcement needs.
 //
 // It comes from one of two sources behind the same interface: the API server,
 // through client-go informers, or a folder of YAML manifests that is followed
@@ -87,6 +87,8 @@ type Event struct {
 	Policy    *networkingv1.NetworkPolicy
 	Service   *Service
 	Slice     *EndpointSlice
+	// ServiceCIDR is a range that Services' addresses are taken from.
+	ServiceCIDR *ServiceCIDR
 	// Synced marks the end of the first listing: what has come before it is all
 	// there was when the source began.
 	Synced bool

@@ -59,7 +59,7 @@ func TestTheRoleIsWhatTheAgentAsksFor(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	err = cluster.NewAPISource(client, cluster.APIOptions{}).Run(ctx, func(events []cluster.Event) {
+	err = cluster.NewAPISource(client, cluster.APIOptions{Services: true}).Run(ctx, func(events []cluster.Event) {
 		for _, e := range events {
 			if e.Problem != nil {
 				t.Error(e.Problem)

@@ -12,6 +12,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -59,7 +60,8 @@ type Object struct {
 	ID    ID
 	Place Place
 	// Value is a *corev1.Pod, *corev1.Namespace, *corev1.Node,
-	// *networkingv1.NetworkPolicy, *appsv1.Deployment, *appsv1.StatefulSet,
+	// *networkingv1.NetworkPolicy, *corev1.Service, *discoveryv1.EndpointSlice,
+	// *networkingv1.ServiceCIDR, *appsv1.Deployment, *appsv1.StatefulSet,
 	// *appsv1.DaemonSet or *appsv1.ReplicaSet. Its name, namespace and labels are
 	// valid; no field has been given a default but the namespace.
 	Value runtime.Object
@@ -104,6 +106,9 @@ var kinds = map[schema.GroupVersionKind]bool{
 	corev1.SchemeGroupVersion.WithKind("Node"):                false,
 	corev1.SchemeGroupVersion.WithKind("Pod"):                 true,
 	networkingv1.SchemeGroupVersion.WithKind("NetworkPolicy"): true,
+	corev1.SchemeGroupVersion.WithKind("Service"):             true,
+	discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"):  true,
+	networkingv1.SchemeGroupVersion.WithKind("ServiceCIDR"):   false,
 	appsv1.SchemeGroupVersion.WithKind("Deployment"):          true,
 	appsv1.SchemeGroupVersion.WithKind("StatefulSet"):         true,
 	appsv1.SchemeGroupVersion.WithKind("DaemonSet"):           true,
@@ -111,12 +116,12 @@ var kinds = map[schema.GroupVersionKind]bool{
 }
 
 // Kinds lists the kinds that Parse reads, for messages.
-const Kinds = "Namespace, Node, Pod, NetworkPolicy, Deployment, StatefulSet, DaemonSet and ReplicaSet"
+const Kinds = "Namespace, Node, Pod, NetworkPolicy, Service, EndpointSlice, ServiceCIDR, Deployment, StatefulSet, DaemonSet and ReplicaSet"
 
 // decoder refuses fields that a kind does not have and keys that stand twice.
 var decoder = func() runtime.Decoder {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, networkingv1.AddToScheme, appsv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, networkingv1.AddToScheme, discoveryv1.AddToScheme, appsv1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			panic(fmt.Sprintf("manifest: register API types: %v", err))
 		}
