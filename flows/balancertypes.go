@@ -58,12 +58,24 @@ type BalancerChange struct {
 
 // Group is a select group: it leads each new connection to one of its buckets.
 type Group struct {
-	ID uint32
-	// HashSource is true if the client's address alone chooses the bucket. Else it
-	// is the datapath's own hash over the connection, which costs no upcall.
-	HashSource bool
-	Buckets    []Bucket
+	ID        uint32
+	Selection Selection
+	Buckets   []Bucket
 }
+
+// Selection is how a group chooses.
+type Selection uint8
+
+// The selections of groups.
+const (
+	// SelectByDatapath hashes the connection in the datapath, at no upcall: dp_hash
+	// (ovs-ofctl(8), Group Syntax).
+	SelectByDatapath Selection = iota
+	// SelectByConnection hashes the connection in the switch.
+	SelectByConnection
+	// SelectBySource hashes the client's address alone.
+	SelectBySource
+)
 
 // Bucket is one way through a group. Its id stays the same for as long as what it
 // leads to does.

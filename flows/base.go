@@ -58,7 +58,7 @@ func (p *Pipeline) baseFlows() []*Flow {
 	for _, proto := range ipFamilies {
 		node(TableClassifier, 190, proto, gw, nil, fromGateway, gotoTable(TableConntrack))
 	}
-	node(TableConntrackState, 190, "", gw, match("ct_state", "+new+trk"), gotoTable(TableRoute))
+	node(TableConntrackState, 190, "", gw, match("ct_state", "+new+trk"), gotoTable(TableServiceLB))
 	for _, proto := range n.judgedAlways() {
 		node(TableConntrackState, 295, proto, gw, match("ct_state", "+est-rpl+trk"), gotoTable(TableRoute))
 	}
@@ -96,7 +96,7 @@ func (p *Pipeline) baseFlows() []*Flow {
 	for _, a := range n.Addrs {
 		node(TableIngressPeer, 280, flow.IPProtocol(a), gw, match(flow.SrcField(a), a.String()), gotoTable(TableCommit))
 	}
-	return append(fs, n.tunnelFlows()...)
+	return append(append(fs, n.serviceFlows()...), n.tunnelFlows()...)
 }
 
 // judgedAlways are the protocols of which every packet is judged.
@@ -139,16 +139,24 @@ func frameFlows() []*Flow {
 
 	for i, zone := range [2]uint16{ZoneIPv4, ZoneIPv6} {
 		add(TableConntrack, priLookup, ipFamilies[i], nil,
-			ovs.ConnectionTracking(fmt.Sprintf("table=%d,zone=%d", TableConntrackState, zone)))
-		add(TableCommit, priLookup, ipFamilies[i], nil,
-			ovs.ConnectionTracking(fmt.Sprintf("commit,zone=%d,exec(move:%s->NXM_NX_CT_LABEL[0..31],move:%s->NXM_NX_CT_LABEL[32..63],move:NXM_NX_REG%d[0..3]->NXM_NX_CT_MARK[0..3])",
-				zone, regEgressRule.NXM(), regIngressRule.NXM(), regSource)),
-			gotoTable(TableOutput))
+			ovs.ConnectionTracking(fmt.Sprintf("table=%d,zone=%d,nat", TableConntrackState, zone)))
+		add(TableCommit, priLookup, ipFamilies[i], nil, commit(zone, ""), gotoTable(TableOutput))
 	}
 	fs = append(fs, newFlow(TableConntrackState, 300, NewCookie(KindInvalid, 0), "", 0, match("ct_state", "+inv+trk"), ovs.Drop()))
 	// Established and related packets have had their verdict.
 	judged := flow.SetMasked(regSource, sourceJudged, sourceJudged)
 	add(TableConntrackState, 290, "", match("ct_state", "+est+trk"), judged, gotoTable(TableRoute))
+	// Of balanced connections it must be known on their way.
+	mark := func(bits uint32) string { return fmt.Sprintf("%#x/%#x", bits, bits) }
+	add(TableConntrackState, 291, "", match("ct_state", "+est+trk", "ct_mark", mark(sourceBalanced)),
+		flow.SetMasked(regSource, sourceJudged|sourceBalanced, sourceJudged|sourceBalanced), gotoTable(TableRoute))
+	for i, kept := range []uint32{sourceTranslated, sourceTranslated | sourceSelf} {
+		bits := kept | sourceBalanced | sourceJudged
+		// One that has had no answer yet is new; a tracker may have translated it.
+		for _, state := range []string{"+est-rel+trk", "+new+trk+dnat"} {
+			add(TableConntrackState, 298+i, "", match("ct_state", state, "ct_mark", mark(kept)), flow.SetMasked(regSource, bits, bits), gotoTable(TableRoute))
+		}
+	}
 	add(TableConntrackState, 290, "", match("ct_state", "+rel+trk"), judged, gotoTable(TableRoute))
 	// Trackers take any TCP packet for the beginning of a connection they don't
 	// know. After a connection was cut the other side's next packet would begin it
@@ -160,9 +168,14 @@ func frameFlows() []*Flow {
 	add(TableIngressPeer, 300, "", []ovs.Match{flow.IsMasked(regSource, sourceJudged, sourceJudged)}, gotoTable(TableOutput))
 	self := flow.IsMasked(regSource, sourceSelf, sourceSelf)
 	add(TableIngressPeer, 285, "", []ovs.Match{self}, gotoTable(TableCommit))
+	// Only pods of here are subjects of egress.
+	add(TableEgressPeer, 280, "", []ovs.Match{flow.IsMasked(regSource, sourceGateway, sourceKindMask)}, gotoTable(TableRoute))
+	add(TableEgressPeer, 270, "", []ovs.Match{flow.Is(regEgressPage, 0)}, gotoTable(TableEgressDefault))
 	// A subject no rule selects is decided by isolation alone; to look at the
 	// source would give each source a megaflow of its own.
 	add(TableIngressPeer, 270, "", []ovs.Match{flow.Is(regIngressPage, 0)}, gotoTable(TableIngressDefault))
+	add(TableServiceLB, priMiss, "", nil, gotoTable(TableEgressPeer))
+	add(TableServiceSource, priMiss, "", nil, gotoTable(TableOutput))
 	for _, d := range Directions {
 		t := tablesOf[d]
 		add(t.peer, priMiss, "", nil, gotoTable(t.block))
@@ -174,7 +187,7 @@ func frameFlows() []*Flow {
 	add(TableOutput, 10, "", []ovs.Match{flow.Is(regOutput, 0)}, ovs.Drop())
 	add(TableOutput, priMiss, "", nil, ovs.OutputField(regOutput.NXM()))
 
-	for _, t := range []Table{TableClassifier, TableArpResponder, TableConntrack, TableConntrackState, TableCommit} {
+	for _, t := range []Table{TableClassifier, TableArpResponder, TableConntrack, TableConntrackState, TableServiceEndpoint, TableCommit, TableServiceCommit} {
 		add(t, priMiss, "", nil, ovs.Drop())
 	}
 	fs = append(fs, newFlow(TableRoute, priMiss, NewCookie(KindUnroutable, 0), "", 0, nil, ovs.Drop()))

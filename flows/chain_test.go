@@ -25,10 +25,14 @@ func load(t *testing.T, sb *sandbox.Sandbox, p *flows.Pipeline, ports ...string)
 	addFlows(t, sb, p)
 }
 
-// addFlows gives the bridge br a pipeline's flows.
+// addFlows gives the bridge br a pipeline's groups and flows.
 func addFlows(t *testing.T, sb *sandbox.Sandbox, p *flows.Pipeline) {
 	t.Helper()
-	var in strings.Builder
+	var groups, in strings.Builder
+	for g := range p.Groups() {
+		fmt.Fprintln(&groups, groupText(g))
+	}
+	sandboxtest.RunInput(t, sb, groups.String(), "ovs-ofctl", "-O", "OpenFlow15", "add-groups", "br", "-")
 	for f := range p.Flows() {
 		text, err := f.MarshalText()
 		if err != nil {
@@ -37,6 +41,29 @@ func addFlows(t *testing.T, sb *sandbox.Sandbox, p *flows.Pipeline) {
 		fmt.Fprintf(&in, "add %s\n", text)
 	}
 	sandboxtest.RunInput(t, sb, in.String(), "ovs-ofctl", "-O", "OpenFlow15", "--bundle", "add-flows", "br", "-")
+}
+
+// groupText is a group as ovs-ofctl reads it.
+func groupText(g *flows.Group) string {
+	method := map[flows.Selection]string{
+		flows.SelectByDatapath: "", flows.SelectByConnection: ",selection_method=hash", flows.SelectBySource: ",selection_method=hash,fields(ip_src,ipv6_src)",
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "group_id=%d,type=select%s", g.ID, method[g.Selection])
+	for _, k := range g.Buckets {
+		fmt.Fprintf(&b, ",bucket=bucket_id:%d,weight:%d,actions=", k.ID, k.Weight)
+		for i, a := range k.Actions {
+			text, err := a.MarshalText()
+			if err != nil {
+				panic(err)
+			}
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.Write(text)
+		}
+	}
+	return b.String()
 }
 
 // A pod may have more rules than fit on a page: the switch asks page after page,

@@ -34,6 +34,13 @@ const (
 	KindIngressRule                      // the same for ingress
 	KindRemote                           // another node; a hash of its name
 	KindEncapsulated                     // pods' packets that other nodes would take for this node's; 0
+	KindBalancer                         // a balancer's frontends; a hash of its key
+	KindRefused                          // frontends that nobody serves: refused at once; the same
+	KindUnserved                         // frontends that nobody here serves: dropped; the same
+	KindFrontend                         // a frontend at one address; a hash of it
+	KindEndpoint                         // an endpoint; a hash of it
+	KindAffinity                         // a client's endpoint, learned by the switch; a hash of the balancer's key
+	KindUnowned                          // Services' addresses and ports that no Service has: refused at once; 0
 )
 
 var kindNames = map[Kind]string{
@@ -43,6 +50,8 @@ var kindNames = map[Kind]string{
 	KindEgressPeer: "egress-peer", KindIngressPeer: "ingress-peer", KindEgressBlock: "egress-block", KindIngressBlock: "ingress-block",
 	KindEgressClause: "egress-clause", KindIngressClause: "ingress-clause", KindEgressRule: "egress-rule", KindIngressRule: "ingress-rule", KindRemote: "remote",
 	KindEncapsulated: "encapsulated",
+	KindBalancer:     "service", KindRefused: "service-refused", KindUnserved: "service-unserved", KindFrontend: "frontend",
+	KindEndpoint: "endpoint", KindAffinity: "affinity", KindUnowned: "service-unowned",
 }
 
 // String returns the kind's name, "ingress-rule".
@@ -67,7 +76,7 @@ func (c Cookie) Object() uint64 { return uint64(c) & objectMask }
 // String returns "kind/object".
 func (c Cookie) String() string {
 	switch c.Kind() {
-	case KindEgressRule, KindIngressRule, KindRemote:
+	case KindEgressRule, KindIngressRule, KindRemote, KindBalancer, KindRefused, KindUnserved, KindFrontend, KindEndpoint, KindAffinity:
 		return fmt.Sprintf("%s/%012x", c.Kind(), c.Object())
 	}
 	return fmt.Sprintf("%s/%d", c.Kind(), c.Object())

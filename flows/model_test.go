@@ -18,12 +18,14 @@ type world struct {
 	peers   map[netip.Addr]Peer
 	blocks  [2]map[Term]Block
 	rules   map[RuleKey]Rule
+
+	balancers map[BalancerKey]Balancer
 }
 
 func newWorld() *world {
 	return &world{
-		node: testNode(), remotes: map[string]Remote{}, ports: map[string]Port{}, peers: map[netip.Addr]Peer{},
-		blocks: [2]map[Term]Block{{}, {}}, rules: map[RuleKey]Rule{},
+		node: serviceNode(), remotes: map[string]Remote{}, ports: map[string]Port{}, peers: map[netip.Addr]Peer{},
+		blocks: [2]map[Term]Block{{}, {}}, rules: map[RuleKey]Rule{}, balancers: map[BalancerKey]Balancer{},
 	}
 }
 
@@ -34,6 +36,15 @@ func testNode() Node {
 		PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("fd00::/64")},
 		Addrs:    []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("192.168.7.1"), netip.MustParseAddr("fd00::1")},
 	}
+}
+
+// serviceNode is a node that balances.
+func serviceNode() Node {
+	n := testNode()
+	n.ServiceHops = []netip.Addr{netip.MustParseAddr("169.254.0.252"), netip.MustParseAddr("fd53::252")}
+	n.ServiceSources = []netip.Addr{netip.MustParseAddr("10.0.0.254"), netip.MustParseAddr("fd00::ffff")}
+	n.ServiceCIDRs = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16"), netip.MustParsePrefix("fd00:96::/112")}
+	return n
 }
 
 // apply enters a delta into the model.
@@ -66,6 +77,11 @@ func (w *world) apply(d Delta) {
 			w.rules[c.Key] = *c.Rule
 		}
 	}
+	for _, c := range d.Balancers {
+		if delete(w.balancers, c.Key); c.Balancer != nil {
+			w.balancers[c.Key] = *c.Balancer
+		}
+	}
 }
 
 // whole is one delta that brings all of the model.
@@ -88,6 +104,9 @@ func (w *world) whole() Delta {
 	}
 	for k, r := range w.rules {
 		d.Rules = append(d.Rules, RuleChange{k, &r})
+	}
+	for k, b := range w.balancers {
+		d.Balancers = append(d.Balancers, BalancerChange{k, &b})
 	}
 	return d
 }
@@ -210,7 +229,7 @@ func drawRule(t *rapid.T) *Rule {
 // drawDelta draws a change of one object of each kind, or of none.
 func (w *world) drawDelta(t *rapid.T) Delta {
 	var d Delta
-	kinds := rapid.IntRange(1, 31).Draw(t, "kinds")
+	kinds := rapid.IntRange(1, 63).Draw(t, "kinds")
 	gone := func() bool { return rapid.IntRange(0, 3).Draw(t, "gone") == 0 }
 	if kinds&16 != 0 {
 		i := rapid.IntRange(1, 2).Draw(t, "remote")
@@ -225,6 +244,8 @@ func (w *world) drawDelta(t *rapid.T) Delta {
 		if rapid.IntRange(0, 3).Draw(t, "node too") == 0 {
 			n := w.node
 			n.TunnelOFPort = uint32(rapid.IntRange(0, 1).Draw(t, "tunnel port")) * 9
+			n.Addrs = serviceNode().Addrs[:rapid.IntRange(1, 3).Draw(t, "addresses")]
+			n.ServiceHops = serviceNode().ServiceHops[:rapid.IntRange(0, 2).Draw(t, "hops")]
 			d.Node = &n
 		}
 	}
@@ -267,6 +288,9 @@ func (w *world) drawDelta(t *rapid.T) Delta {
 			c.Rule = drawRule(t)
 		}
 		d.Rules = append(d.Rules, c)
+	}
+	if kinds&32 != 0 {
+		d.Balancers = w.drawBalancers(t)
 	}
 	return d
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"iter"
 	"net/netip"
+	"reflect"
 	"slices"
 
 	"github.com/sluice-cni/sluice/flows/conjunction"
@@ -17,8 +18,9 @@ type Pipeline struct {
 	base  []*Flow // the frame and the node's flows
 	ports map[string]*port
 	// remotes are the other nodes, by name.
-	remotes map[string]*remote
-	sides   [2]*side
+	remotes   map[string]*remote
+	sides     [2]*side
+	balancers balancers
 	// byAddr finds the port of a pod of this node.
 	byAddr map[netip.Addr]*port
 	// restored holds the numbers that a bridge's flows had, until Restored.
@@ -47,7 +49,7 @@ type port struct {
 func New() *Pipeline { return newPipeline(conjunction.PageSize) }
 
 func newPipeline(pageSize int) *Pipeline {
-	p := &Pipeline{ports: map[string]*port{}, remotes: map[string]*remote{}, byAddr: map[netip.Addr]*port{}, restored: newRestored()}
+	p := &Pipeline{ports: map[string]*port{}, remotes: map[string]*remote{}, byAddr: map[netip.Addr]*port{}, balancers: newBalancers(), restored: newRestored()}
 	for _, d := range Directions {
 		t, r := tablesOf[d], regsOf[d]
 		p.sides[d] = &side{
@@ -73,6 +75,8 @@ func (p *Pipeline) Apply(d Delta) (Changes, error) {
 		return Changes{}, err
 	}
 	var out Changes
+	was, keys := p.node, p.changedBalancers(&d)
+	before := p.balancersNow(keys)
 	dirty := map[string]struct{}{} // ports
 	if d.Node != nil {
 		p.node = d.Node
@@ -130,12 +134,29 @@ func (p *Pipeline) Apply(d Delta) (Changes, error) {
 		}
 	}
 	out.diff(old, now)
+	p.applyBalancers(d.Balancers, keys, before, was, &out)
 	return out, nil
 }
 
 func (c *Changes) diff(old, now []*Flow) {
 	add, del := flow.Diff(old, now)
 	c.Add, c.Delete = append(c.Add, add...), append(c.Delete, del...)
+}
+
+func (c *Changes) diffGroups(old, now []*Group) {
+	was := make(map[uint32]*Group, len(old))
+	for _, g := range old {
+		was[g.ID] = g
+	}
+	for _, g := range now {
+		if !reflect.DeepEqual(was[g.ID], g) {
+			c.SetGroups = append(c.SetGroups, g)
+		}
+		delete(was, g.ID)
+	}
+	for _, id := range flow.SortedKeys(was, cmp.Less[uint32]) {
+		c.DeleteGroups = append(c.DeleteGroups, id)
+	}
 }
 
 // setPort reports whether what is there of the port may now be denied more.
@@ -342,6 +363,11 @@ func (p *Pipeline) Flows() iter.Seq[*Flow] {
 				if !yield(f) {
 					return
 				}
+			}
+		}
+		for f := range p.allBalancerFlows() {
+			if !yield(f) {
+				return
 			}
 		}
 	}

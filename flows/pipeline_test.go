@@ -3,6 +3,7 @@ package flows
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -73,7 +74,7 @@ func TestChangesAddUpToACompileFromScratch(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		// Small pages make chains of what fits on one otherwise.
 		size := rapid.IntRange(1, 9).Draw(t, "page size")
-		w, p, b := newWorld(), newPipeline(size), bridge{}
+		w, p, b, gs := newWorld(), newPipeline(size), bridge{}, groupTable{}
 		first := w.whole()
 		for step := range rapid.IntRange(1, 12).Draw(t, "steps") {
 			d := first
@@ -92,6 +93,8 @@ func TestChangesAddUpToACompileFromScratch(t *testing.T) {
 			}
 			w.apply(d)
 			b.write(t, c)
+			gs.write(t, c)
+			gs.check(t, b)
 			for _, conn := range live {
 				if !w.allowed(conn) && !c.Narrows {
 					t.Fatalf("%+v was allowed and is not now, but the change is not said to narrow", conn)
@@ -110,13 +113,20 @@ func TestChangesAddUpToACompileFromScratch(t *testing.T) {
 		if got := texts(slices.Collect(maps.Values(b))...); !slices.Equal(got, want) {
 			t.Fatalf("changes and flows differ:\n%s", diffText(got, want))
 		}
+		if got := slices.SortedFunc(maps.Values(gs), byID); !reflect.DeepEqual(got, slices.SortedFunc(p.Groups(), byID)) {
+			t.Fatalf("changes add up to groups %v", got)
+		}
 		scratch := newPipeline(size)
 		scratch.Restore(p.Flows())
+		scratch.RestoreGroups(p.Groups())
 		if _, err := scratch.Apply(w.whole()); err != nil {
 			t.Fatalf("apply all: %v", err)
 		}
 		if got := texts(slices.Collect(scratch.Flows())...); !slices.Equal(got, want) {
 			t.Fatalf("from scratch (-) and incrementally (+) differ:\n%s", diffText(got, want))
+		}
+		if !reflect.DeepEqual(slices.SortedFunc(scratch.Groups(), byID), slices.SortedFunc(p.Groups(), byID)) {
+			t.Fatalf("groups from scratch differ")
 		}
 		checkConjunctions(t, all)
 		for range 20 {

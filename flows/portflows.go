@@ -49,6 +49,13 @@ func (p *Pipeline) portFlows(pt *port) []*Flow {
 		}
 	}
 	fs = append(fs, newFlow(TableConntrackState, 294, NewCookie(KindSpoof, uint64(n)), "", n, match("ct_state", "+rel+trk"), ovs.Drop()))
+	for _, a := range pt.Addrs {
+		// A Service that chose the pod itself. The pod would answer itself past the
+		// bridge if it saw its own address.
+		back := sourceSelf | sourceTranslated
+		add(TableEgressPeer, 285, flow.IPProtocol(a), n, append([]ovs.Match{flow.IsMasked(regSource, sourceBalanced, sourceBalanced)},
+			match(flow.DstField(a), a.String())...), flow.SetMasked(regSource, back, back), gotoTable(TableRoute))
+	}
 	add(TableConntrackState, 200, "", n, match("ct_state", "+new+trk"), p.enter(pt, Egress)...)
 	for _, proto := range p.node.judgedAlways() {
 		add(TableConntrackState, 295, proto, n, match("ct_state", "+est-rpl+trk"), p.enter(pt, Egress)...)
@@ -79,7 +86,7 @@ func (p *Pipeline) portFlows(pt *port) []*Flow {
 }
 
 // enter loads the port's subject identity and first page of one direction and
-// goes where its verdict begins. Without rules that is the default at once.
+// goes where its verdict begins.
 func (p *Pipeline) enter(pt *port, d Direction) []ovs.Action {
 	r, class := regsOf[d], pt.class[d]
 	entry := p.sides[d].rules.Entry(class)
@@ -90,14 +97,10 @@ func (p *Pipeline) enter(pt *port, d Direction) []ovs.Action {
 	if entry != 0 {
 		actions = append(actions, flow.Set(r.subject, class), flow.Set(r.page, entry))
 	}
-	switch {
-	case d == Ingress || entry != 0:
-		// IngressPeer must see every packet: established ones leave there.
-		return append(actions, gotoTable(tablesOf[d].peer))
-	case pt.Pending || pt.Subject[d].Isolated:
-		return append(actions, gotoTable(TableEgressDefault))
+	if d == Egress {
+		return append(actions, gotoTable(TableServiceLB))
 	}
-	return append(actions, gotoTable(TableRoute))
+	return append(actions, gotoTable(TableIngressPeer))
 }
 
 // peerFlow loads the identity of a pod's address as the other side of a

@@ -30,6 +30,10 @@ const (
 	// connection; written by the policy tables, kept in ct_label by Commit.
 	regEgressRule  flow.Reg = 10
 	regIngressRule flow.Reg = 11
+	// regEndpoint is the endpoint a balanced connection was led to, regFrontend the
+	// frontend it was begun to; written by ServiceLB and its groups.
+	regEndpoint flow.Reg = 12
+	regFrontend flow.Reg = 13
 )
 
 // Values of regSource.
@@ -42,13 +46,20 @@ const (
 	// of a connection that has had its verdict.
 	sourceSelf   uint32 = 0x10
 	sourceJudged uint32 = 0x20
+	// sourceBalanced marks a connection to a frontend, sourceTranslated one that is
+	// to get a source address of this node; both are kept in ct_mark.
+	sourceTranslated uint32 = 0x40
+	sourceBalanced   uint32 = 0x80
+	// sourceKept is what of a connection's first packet is kept in ct_mark.
+	sourceKept uint32 = sourceKindMask | sourceSelf | sourceTranslated | sourceBalanced
 )
 
-// A connection's ct_mark holds, under MarkSource, the kind of source it was begun
-// from: what regSource said of its first packet.
+// A connection's ct_mark holds what regSource said of its first packet: under
+// MarkSource the kind of source it was begun from, and whether it was balanced.
 const (
-	MarkSource  = sourceKindMask
-	MarkGateway = sourceGateway
+	MarkSource   = sourceKindMask
+	MarkGateway  = sourceGateway
+	MarkBalanced = sourceBalanced
 )
 
 // sideRegs are the registers of one direction.

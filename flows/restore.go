@@ -60,6 +60,17 @@ func (p *Pipeline) Restore(actual iter.Seq[*Flow]) {
 				r.region[d][pfx] = uint32(c.Object())
 				s.blocks.reserve(uint32(c.Object()))
 			}
+		case KindBalancer:
+			if id := groupOf(f); id != 0 {
+				p.balancers.groups.restore(c.Object(), id)
+			}
+		case KindFrontend:
+			p.balancers.fronts.restore(c.Object(), number(matchOf(f, regFrontend.String())))
+		case KindEndpoint:
+			p.balancers.endpoints.restore(c.Object(), number(matchOf(f, regEndpoint.String())))
+		case KindAffinity:
+			p.balancers.fronts.reserve(number(matchOf(f, regFrontend.String())))
+			p.balancers.endpoints.reserve(setTo(f, regEndpoint.String()))
 		case KindEgressRule, KindIngressRule:
 			s.rules.Restore(f.Cookie, number(matchOf(f, "conj_id")), number(matchOf(f, regs.page.String())))
 		}
@@ -72,6 +83,46 @@ func (p *Pipeline) Restored() {
 	for _, s := range p.sides {
 		s.rules.Restored()
 	}
+	p.balancers.restored()
+}
+
+// RestoreGroups is Restore for the groups a bridge holds; it is called after it.
+func (p *Pipeline) RestoreGroups(actual iter.Seq[*Group]) {
+	wholes := map[uint32]uint64{}
+	for hash, id := range p.balancers.groups.restored {
+		wholes[id] = hash
+	}
+	for g := range actual {
+		p.balancers.groups.reserve(g.ID)
+		whole, ok := wholes[g.ID]
+		for i, b := range g.Buckets {
+			if ok && len(b.Actions) == 1 && textOf(b.Actions[0]) == groupText(b.ID) {
+				p.balancers.groups.restore(partHash(whole, i+1), b.ID)
+			}
+		}
+	}
+}
+
+func (b *balancers) restored() {
+	b.fronts.restored, b.endpoints.restored, b.groups.restored = nil, nil, nil
+}
+
+// groupOf returns the group a flow leads to, zero if to none.
+func groupOf(f *Flow) uint32 {
+	for _, a := range f.Actions {
+		if id, ok := strings.CutPrefix(textOf(a), "group:"); ok {
+			return number(id)
+		}
+	}
+	return 0
+}
+
+func textOf(a Action) string {
+	t, err := a.MarshalText()
+	if err != nil {
+		return ""
+	}
+	return string(t)
 }
 
 // matchOf returns the value a flow matches a field on, or nothing.
@@ -120,11 +171,7 @@ func prefixOf(f *Flow) (netip.Prefix, bool) {
 // setTo returns the number a flow writes into a register, zero if none.
 func setTo(f *Flow, reg string) uint32 {
 	for _, a := range f.Actions {
-		t, err := a.MarshalText()
-		if err != nil {
-			continue
-		}
-		v, ok := strings.CutPrefix(string(t), "set_field:")
+		v, ok := strings.CutPrefix(textOf(a), "set_field:")
 		if !ok {
 			continue
 		}

@@ -17,6 +17,16 @@ const (
 	// TableConntrackState lets established and related packets skip the verdict,
 	// drops invalid ones and gives new ones their source's subject identity.
 	TableConntrackState
+	// TableServiceLB knows the frontends of Services: it leads new connections to
+	// them into a select group, which chooses an endpoint and writes its address as
+	// the packet's destination. What follows judges the endpoint.
+	TableServiceLB
+	// TableServiceAffinity holds what the switch itself learned: which client was
+	// led to which endpoint.
+	TableServiceAffinity
+	// TableServiceEndpoint leads a client to the endpoint it had before, or into the
+	// group if that is no more.
+	TableServiceEndpoint
 	// TableEgressPeer loads the identity of the destination pod.
 	TableEgressPeer
 	// TableEgressBlock loads the region of the destination address.
@@ -35,8 +45,14 @@ const (
 	TableIngressPolicy
 	// TableIngressDefault drops what no rule allowed to an ingress-isolated pod.
 	TableIngressDefault
-	// TableCommit commits a connection together with the rules that allowed it.
+	// TableCommit commits a connection together with the rules that allowed it. A
+	// balanced one first gets its frontend back as its destination.
 	TableCommit
+	// TableServiceCommit commits a balanced connection, translated to its endpoint.
+	TableServiceCommit
+	// TableServiceSource gives balanced connections that would else be answered by
+	// another way a source address of this node.
+	TableServiceSource
 	// TableOutput sends the packet out.
 	TableOutput
 	// NumTables is how many tables there are.
@@ -45,10 +61,11 @@ const (
 
 var tableNames = [NumTables]string{
 	"Classifier", "ArpResponder", "Conntrack", "ConntrackState",
+	"ServiceLB", "ServiceAffinity", "ServiceEndpoint",
 	"EgressPeer", "EgressBlock", "EgressPolicy", "EgressDefault",
 	"Route",
 	"IngressPeer", "IngressBlock", "IngressPolicy", "IngressDefault",
-	"Commit", "Output",
+	"Commit", "ServiceCommit", "ServiceSource", "Output",
 }
 
 // String returns the table's name.
@@ -64,7 +81,7 @@ func (t Table) String() string {
 // megaflow matches no more bits of an address than the table's answer needs.
 func (t Table) Prefixes() []string {
 	switch t {
-	case TableEgressPeer, TableEgressBlock, TableRoute:
+	case TableServiceLB, TableEgressPeer, TableEgressBlock, TableRoute:
 		return []string{"ip_dst", "ipv6_dst"}
 	case TableIngressPeer, TableIngressBlock:
 		return []string{"ip_src", "ipv6_src"}
@@ -87,6 +104,10 @@ var tablesOf = [2]sideTables{
 const (
 	ZoneIPv4 uint16 = 65520
 	ZoneIPv6 uint16 = 65521
+	// The zones of the sources that balanced connections are given: an entry can
+	// translate one end of a connection, and these are the second.
+	ZoneSourceIPv4 uint16 = 65522
+	ZoneSourceIPv6 uint16 = 65523
 )
 
 // TableNames returns the names of all tables by number, to be set on a bridge.

@@ -175,6 +175,9 @@ type Node struct {
 	// family, that no pod has. A balanced connection gets one as its source where
 	// its answers would else not come back by this bridge.
 	ServiceSources []netip.Addr
+	// ServiceCIDRs are the ranges of cluster IPs: what in them no Service has is
+	// refused at once.
+	ServiceCIDRs []netip.Prefix
 }
 
 // Remote is another node of the cluster whose pods are reached through the tunnel

@@ -23,6 +23,9 @@ func (p *Pipeline) validate(d *Delta) error {
 	if err := p.validatePorts(d.Ports); err != nil {
 		return err
 	}
+	if err := p.validateBalancers(d.Balancers); err != nil {
+		return err
+	}
 	for _, c := range d.Blocks {
 		if c.Block == nil {
 			continue

@@ -46,6 +46,17 @@ func (e *Enforcer) apply(delta flows.Delta) (changes flows.Changes, whole bool) 
 	for _, r := range delta.Rules {
 		enter(flows.Delta{Rules: []flows.RuleChange{r}})
 	}
+	for _, going := range []bool{true, false} {
+		for _, b := range delta.Balancers {
+			if (b.Balancer == nil) != going {
+				continue
+			}
+			if enter(flows.Delta{Balancers: []flows.BalancerChange{b}}) != nil {
+				// What it was before may lead to who does not serve it any more.
+				enter(flows.Delta{Balancers: []flows.BalancerChange{{Key: b.Key}}})
+			}
+		}
+	}
 	// What goes makes room for what comes.
 	for _, going := range []bool{true, false} {
 		for _, p := range delta.Ports {

@@ -183,14 +183,15 @@ func (e *Enforcer) turn(ctx context.Context) error {
 	defer cancel()
 	// The bridge is read before anything is taken from the compiler: if that
 	// fails, all is still there for the next turn.
-	var actual []*flows.Flow
+	var actual standing
 	if !e.started || e.stale {
 		var err error
-		if actual, err = e.cfg.Bridge.DumpFlows(ctx); err != nil {
-			return fmt.Errorf("read the bridge's flows: %w", err)
+		if actual, err = e.read(ctx); err != nil {
+			return err
 		}
 		if !e.started {
-			e.pipeline.Restore(slices.Values(actual))
+			e.pipeline.Restore(slices.Values(slices.Concat(actual.flows, actual.learned)))
+			e.pipeline.RestoreGroups(pipelineGroups(actual.groups))
 		}
 	}
 	delta, problems := e.compiler.Flush()
@@ -209,21 +210,22 @@ func (e *Enforcer) turn(ctx context.Context) error {
 		e.stale = true
 		return e.turn(ctx)
 	}
-	tx := &openflow.Transaction{Add: changes.Add, Delete: changes.Delete}
+	tx := &openflow.Transaction{Add: changes.Add, Delete: changes.Delete, SetGroups: bridgeGroups(changes.SetGroups), DeleteGroups: changes.DeleteGroups}
 	if diff {
-		tx = openflow.Diff(e.pipeline.Flows(), actual)
+		tx = openflow.Diff(e.pipeline.Flows(), actual.flows)
+		tx.Append(openflow.DiffGroups(allGroups(e.pipeline), actual.groups))
 	}
 	if !e.started {
 		e.pipeline.Restored()
 		e.started = true
 	}
-	if len(tx.Add) > 0 || len(tx.Delete) > 0 {
+	if !tx.Empty() {
 		if err := e.cfg.Bridge.Commit(ctx, tx); err != nil {
 			e.stale = true // the pipeline is ahead of the bridge
 			return fmt.Errorf("write the bridge's flows: %w", err)
 		}
 		e.commits++
-		e.written += uint64(len(tx.Add) + len(tx.Delete))
+		e.written += uint64(tx.Len())
 	}
 	e.stale = false
 	// ovs-vswitchd does nothing else while it dumps connections: they are judged

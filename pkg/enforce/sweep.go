@@ -3,6 +3,7 @@ package enforce
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,7 +107,8 @@ func (s *sweeper) zone(ctx context.Context, zone uint16) error {
 	var denied []conntrack.Tuple
 	err = s.e.Look(ctx, func(v View) {
 		for _, c := range entries {
-			if conn := connectionOf(c); !v.e.pipeline.Judge(conn).Allowed || v.e.pipeline.Stale(conn) {
+			p, conn := v.e.pipeline, connectionOf(c)
+			if !p.Judge(conn).Allowed || p.Stale(conn) || p.Stray(balancedOf(c)) {
 				denied = append(denied, c.Orig)
 			}
 		}
@@ -126,10 +128,18 @@ func (s *sweeper) zone(ctx context.Context, zone uint16) error {
 	return nil
 }
 
-// connectionOf returns the connection that a tracked one began as.
+// connectionOf returns the connection that a tracked one began as: to the endpoint
+// it was translated to, if it was.
 func connectionOf(e conntrack.Entry) flows.Connection {
-	t := e.Orig
 	return flows.Connection{
-		Src: t.Src, Dst: t.Dst, Protocol: t.Protocol, DstPort: t.DstPort, ByGateway: e.Mark&flows.MarkSource == flows.MarkGateway,
+		Src: e.Orig.Src, Dst: e.Reply.Src, Protocol: e.Orig.Protocol, DstPort: e.Reply.SrcPort, ByGateway: e.Mark&flows.MarkSource == flows.MarkGateway,
+	}
+}
+
+// balancedOf returns what is known of who answers a tracked connection.
+func balancedOf(e conntrack.Entry) flows.Balanced {
+	return flows.Balanced{
+		Protocol: e.Orig.Protocol, Frontend: netip.AddrPortFrom(e.Orig.Dst, e.Orig.DstPort),
+		Endpoint: netip.AddrPortFrom(e.Reply.Src, e.Reply.SrcPort), Replied: e.State != "SYN_SENT",
 	}
 }
