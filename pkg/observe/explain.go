@@ -155,6 +155,8 @@ func meaning(v enforce.View, table flows.Table, c flows.Cookie, s trace.Step) st
 			return "the other end's region is in no block"
 		}
 		return fmt.Sprintf("the other end lies in region %d", c.Object())
+	case flows.KindBalancer, flows.KindRefused, flows.KindUnserved, flows.KindFrontend, flows.KindEndpoint, flows.KindAffinity, flows.KindUnowned:
+		return serviceMeaning(v, c, s)
 	case flows.KindSpoof:
 		return "not from the pod's own addresses: dropped"
 	case flows.KindEncapsulated:
@@ -180,6 +182,10 @@ func meaning(v enforce.View, table flows.Table, c flows.Cookie, s trace.Step) st
 			return "belongs to a connection that is allowed: no verdict needed"
 		}
 		return "a new connection"
+	case flows.TableServiceLB:
+		return "is for no Service"
+	case flows.TableServiceSource:
+		return "keeps its source"
 	case flows.TableRoute:
 		switch c.Kind() {
 		case flows.KindNode:
