@@ -67,6 +67,17 @@ func (b *Bridge) EachFlow(ctx context.Context, o DumpOptions, fn func(*ovs.Flow)
 	return nil
 }
 
+// Dump returns all groups and flows of the bridge. They are read one after the
+// other: what another writes meanwhile may be in one and not in the other.
+func (b *Bridge) Dump(ctx context.Context) (Contents, error) {
+	groups, err := b.DumpGroups(ctx)
+	if err != nil {
+		return Contents{}, err
+	}
+	flows, err := b.DumpFlows(ctx)
+	return Contents{Groups: groups, Flows: flows}, err
+}
+
 // DumpGroups returns all groups of the bridge.
 func (b *Bridge) DumpGroups(ctx context.Context) ([]*Group, error) {
 	if b.native != nil {

@@ -22,9 +22,8 @@ var groupCorpus = []struct{ in, want string }{
 	{"group_id=5,type=all,bucket=bucket_id:0,output:1,bucket=bucket_id:1,actions=resubmit(,4)", "group_id=5,type=all,bucket=bucket_id:0,actions=output:1,bucket=bucket_id:1,actions=resubmit(,4)"},
 	{"group_id=6,type=all", "group_id=6,type=all"},
 	{"group_id=7,type=indirect,bucket=dec_ttl,output:1", "group_id=7,type=indirect,bucket=bucket_id:0,actions=dec_ttl,output:1"},
-	{"group_id=9,type=select,selection_method=hash,fields(ip_src),bucket=bucket_id:7,weight:100,load:7->NXM_NX_REG12[],mod_nw_dst:10.0.0.1,load:80->NXM_OF_TCP_DST[],learn(table=5,idle_timeout=10800,priority=100,cookie=0x1f,dl_type=0x800,nw_proto=6,NXM_OF_IP_SRC[],load:0x7->NXM_NX_REG12[]),resubmit(,4)",
-		"group_id=9,type=select,selection_method=hash,fields(ip_src),bucket=bucket_id:7,weight:100,actions=set_field:0x7->reg12,set_field:10.0.0.1->ip_dst,set_field:80->tcp_dst," +
-			"learn(table=5,idle_timeout=10800,priority=100,cookie=0x1f,eth_type=0x800,nw_proto=6,NXM_OF_IP_SRC[],load:0x7->NXM_NX_REG12[]),resubmit(,4)"},
+	{"group_id=9,type=select,selection_method=hash,fields(ip_src),bucket=bucket_id:7,weight:100,load:7->NXM_NX_REG12[],mod_nw_dst:10.0.0.1,load:80->NXM_OF_TCP_DST[],resubmit(,4)",
+		"group_id=9,type=select,selection_method=hash,fields(ip_src),bucket=bucket_id:7,weight:100,actions=set_field:0x7->reg12,set_field:10.0.0.1->ip_dst,set_field:80->tcp_dst,resubmit(,4)"},
 	{"group_id=8,type=fast_failover,bucket=bucket_id:0,watch_port:1,output:1,bucket=bucket_id:1,watch_group:6,output:2",
 		"group_id=8,type=ff,bucket=bucket_id:0,watch_port:1,actions=output:1,bucket=bucket_id:1,watch_group:6,actions=output:2"},
 }
@@ -128,6 +127,9 @@ func TestRefusedGroupIsNamed(t *testing.T) {
 		{"selection of all", &Group{ID: 2, Type: All, Selection: Selection{Method: "hash"}}, "selection_method"},
 		{"unknown method", &Group{ID: 2, Type: Select, Selection: Selection{Method: "dice"}}, "field selection_method"},
 		{"bad action", &Group{ID: 2, Type: All, Buckets: []Bucket{{Actions: []ovs.Action{RawAction("teleport")}}}}, "teleport"},
+		{"learn in a bucket", &Group{ID: 2, Type: Select, Buckets: []Bucket{{Actions: []ovs.Action{RawAction("learn(table=3,NXM_OF_IP_SRC[])"), RawAction("resubmit(,4)")}}}}, "no switch does it in a bucket"},
+		{"output to a register in a bucket", &Group{ID: 2, Type: All, Buckets: []Bucket{{Actions: []ovs.Action{RawAction("output:reg1")}}}}, "no switch does it in a bucket"},
+		{"two ways out of a bucket", &Group{ID: 2, Type: Select, Buckets: []Bucket{{Actions: []ovs.Action{RawAction("ct(commit,zone=5)"), RawAction("resubmit(,4)")}}}}, "one way out"},
 		{"port out of range", &Group{ID: 2, Type: All, Buckets: []Bucket{{Actions: []ovs.Action{ovs.Output(70000)}}}}, "70000"},
 		{"nil", nil, "nil"},
 	} {

@@ -11,11 +11,11 @@ import (
 // 16 bytes around it and 24 of its own; all else has lengths of a multiple of 8.
 // A bucket that sets a register, an IPv4 address and a port, and goes on to
 // another table takes 80 bytes, so that 818 of them fit; with an IPv6 address it
-// takes 96, and 682 fit. A learn action takes some 100 more.
+// takes 88, and 743 fit.
 //
 // Open vSwitch 3.1 does not hold a group that grows by inserted buckets to this,
-// and then answers a request for groups with a message whose length has wrapped
-// round: who inserts buckets has to look at the whole group's size.
+// and ovs-vswitchd ends when it is then asked for its groups: who inserts buckets
+// has to look at the whole group's size first.
 const MaxGroupBytes = 65488
 
 // Size returns how many bytes the group's buckets and selection take in a
@@ -47,13 +47,16 @@ func (k *Bucket) size(weighted bool) int {
 	return header + sizeBound(e.text)
 }
 
-// checkBuckets refuses a group of actions that can't be marshalled, or that is
-// too large.
+// checkBuckets refuses a group of actions that can't be marshalled or done, or
+// that is too large.
 func checkBuckets(g *Group) error {
 	var text []byte
 	for i := range g.Buckets {
 		var err error
-		if text, err = appendCheckedActions(text[:0], g.Buckets[i].Actions); err != nil {
+		if text, err = appendCheckedActions(text[:0], g.Buckets[i].Actions); err == nil {
+			err = checkBucketActions(string(text))
+		}
+		if err != nil {
 			return fmt.Errorf("bucket %d: %w", g.Buckets[i].ID, err)
 		}
 	}

@@ -16,7 +16,7 @@ type Transaction struct {
 	// SetGroups creates groups, or replaces those with the same id.
 	SetGroups []*Group
 	// RemoveBuckets and InsertBuckets change some of a standing group's buckets and
-	// leave the others alone.
+	// leave the others alone. The group must not grow beyond MaxGroupBytes.
 	RemoveBuckets []BucketRemoval
 	InsertBuckets []BucketInsertion
 	// Delete deletes the flows with exactly the table, priority and match of those

@@ -70,7 +70,11 @@ func (e *encoder) bucket(k *Bucket, weighted bool) (ofp.Bucket, error) {
 	if e.text, err = appendCheckedActions(e.text[:0], k.Actions); err != nil {
 		return w, err
 	}
-	w.Actions, err = encodeActions(string(e.text), false)
+	text := string(e.text)
+	if err = checkBucketActions(text); err != nil {
+		return w, err
+	}
+	w.Actions, err = encodeActions(text, false)
 	return w, err
 }
 
