@@ -35,8 +35,9 @@ type node struct {
 	cluster  *nodes.Table
 	wake     chan struct{} // has one place
 
-	others others      // of the loop
-	told   *flows.Node // the enforcer's; of the loop
+	services *services   // nil if somebody else balances Services
+	others   others      // of the loop
+	told     *flows.Node // the enforcer's; of the loop
 
 	mu     sync.Mutex
 	object *cluster.Node // the Node object as last heard
@@ -49,10 +50,16 @@ func newNode(a *Agent, datapath string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &node{
+	n := &node{
 		a: a, datapath: datapath, pool: pool, cluster: nodes.NewTable(), wake: make(chan struct{}, 1),
 		failed: errors.New("the node's pod ranges are not known yet"),
-	}, nil
+	}
+	if a.cfg.Services == "sluice" {
+		if n.services, err = newServices(a.cfg.Gateway); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
 }
 
 // userspace reports whether the bridge's datapath is in ovs-vswitchd.
@@ -74,13 +81,23 @@ func (n *node) poke() {
 	}
 }
 
+// changed hears of what has changed in the node's network stack.
+func (n *node) changed(c route.Changes) {
+	if c&(route.ChangedNode|route.ChangedMasquerade) != 0 {
+		n.poke()
+	}
+	if n.services != nil {
+		n.services.changed(c)
+	}
+}
+
 // lookAgain is how often the node's setup is looked at though nothing has told
 // of a change: interfaces that go down take routes with them unsaid.
 const lookAgain = time.Minute
 
 // run sets the node up, again after each change of what it depends on.
 func (n *node) run(ctx context.Context) error {
-	if err := route.Watch(ctx, wire.IsPortName, func(route.Changes) { n.poke() }); err != nil {
+	if err := route.Watch(ctx, wire.IsPortName, n.changed); err != nil {
 		return err
 	}
 	n.poke() // ranges may be configured
@@ -168,6 +185,9 @@ func (n *node) setup(ctx context.Context) error {
 		TunnelOFPort: state.TunnelOFPort, TunnelSources: plan.TunnelSources,
 		UserspaceConntrack: n.userspace(), HostsAnswerND: !n.userspace(),
 	}
+	if n.services != nil {
+		told.ServiceHops, told.ServiceSources = hopsOf(gateways), n.pool.ServiceSources()
+	}
 	if !reflect.DeepEqual(told, n.told) {
 		n.a.enforcer.SetNode(*told)
 		n.told = told
@@ -175,6 +195,13 @@ func (n *node) setup(ctx context.Context) error {
 	v4, v6 := slices.ContainsFunc(gateways, netip.Addr.Is4), slices.ContainsFunc(gateways, netip.Addr.Is6)
 	if err := route.Forward(v4, v6, interfaces); err != nil {
 		return err
+	}
+	if n.services != nil {
+		l, err := n.localOf(gateways, addrs, plan.PodCIDRs)
+		if err != nil {
+			return err
+		}
+		n.services.setLocal(l)
 	}
 	return n.reach(ctx, plan, local)
 }

@@ -44,9 +44,9 @@ func (t *Table) Update(events []cluster.Event) (changed bool) {
 	return changed
 }
 
-// equal compares what a plan is made of.
+// equal compares what a plan and Addrs are made of.
 func equal(a, b *cluster.Node) bool {
-	return a.Created == b.Created && slices.Equal(a.PodCIDRs, b.PodCIDRs) && slices.Equal(a.Internal, b.Internal)
+	return a.Created == b.Created && slices.Equal(a.PodCIDRs, b.PodCIDRs) && slices.Equal(a.Internal, b.Internal) && slices.Equal(a.Addrs, b.Addrs)
 }
 
 // Synced reports whether the table has heard of all nodes there were when the
@@ -62,6 +62,19 @@ func (t *Table) Node(name string) *cluster.Node {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.nodes[name]
+}
+
+// Addrs returns the addresses of all nodes.
+func (t *Table) Addrs() map[netip.Addr]bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make(map[netip.Addr]bool, len(t.nodes))
+	for _, n := range t.nodes {
+		for _, a := range n.Addrs {
+			out[a] = true
+		}
+	}
+	return out
 }
 
 // byAge lists the nodes, the oldest first. Those of the same age, as of manifests

@@ -20,7 +20,7 @@ func TestUpdateSaysWhetherAnythingCounts(t *testing.T) {
 		{"an external address", cluster.Event{Node: &cluster.Node{
 			Name: "n1", Created: 1, PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24")},
 			Internal: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Addrs: []netip.Addr{netip.MustParseAddr("203.0.113.1")},
-		}}, false},
+		}}, true},
 		{"another address", cluster.Event{Node: nodeOf(t, "n1 1 10.244.1.0/24 192.0.2.9")}, true},
 		{"another range", cluster.Event{Node: nodeOf(t, "n1 1 10.244.9.0/24 192.0.2.9")}, true},
 		{"a pod", cluster.Event{Pod: &cluster.Pod{}}, false},

@@ -70,6 +70,14 @@ type Config struct {
 	// the tunnel takes.
 	MTU int `json:"mtu,omitempty"`
 
+	// Services is who balances Services: "sluice", on the bridge, or "kube-proxy",
+	// which stands for whoever does it in the node's kernel.
+	Services string `json:"services,omitempty"`
+	// ServiceCIDRs are the ranges that the cluster takes ClusterIPs from. Connections
+	// to addresses of theirs that no Service has are then refused, and the kernel has
+	// one route for all. Empty leads each address to the bridge by itself.
+	ServiceCIDRs []string `json:"serviceCIDRs,omitempty"`
+
 	// Network is the "name" of the CNI configuration that is served.
 	Network string `json:"network,omitempty"`
 	// Socket is the path of the unix socket for the CNI plugin and the CLI.
@@ -88,7 +96,7 @@ func Default() *Config {
 		APIVersion: APIVersion, Kind: Kind,
 		OVSDB: "unix:/var/run/openvswitch/db.sock", OVSRunDir: "/var/run/openvswitch", OpenFlow: "native",
 		Bridge: "br-sluice", Gateway: "sluice0", Datapath: "auto",
-		Mode: nodes.Encap, Tunnel: "geneve",
+		Mode: nodes.Encap, Tunnel: "geneve", Services: "kube-proxy",
 		Network: "sluice", Socket: "/run/sluice/agent.sock", HealthAddress: "127.0.0.1:10351",
 	}
 	logsapi.SetRecommendedLoggingConfiguration(&c.Logging)
@@ -133,6 +141,8 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar((*string)(&c.Mode), "mode", string(c.Mode), "how packets get from node to node: encap, noEncap or hybrid")
 	fs.StringVar(&c.Tunnel, "tunnel", c.Tunnel, "type of the tunnel between nodes: geneve or vxlan")
 	fs.IntVar(&c.MTU, "mtu", c.MTU, "MTU of the pods' interfaces, in bytes; 0 for what the uplink and the tunnel leave")
+	fs.StringVar(&c.Services, "services", c.Services, "who balances Services: sluice or kube-proxy")
+	fs.StringSliceVar(&c.ServiceCIDRs, "service-cidrs", c.ServiceCIDRs, "the ranges of ClusterIPs (default: each address is led to the bridge by itself)")
 	fs.StringVar(&c.Network, "network", c.Network, "name of the CNI network that is served")
 	fs.StringVar(&c.Socket, "socket", c.Socket, "unix socket for the CNI plugin and the CLI")
 	fs.StringVar(&c.HealthAddress, "health-address", c.HealthAddress, "where /healthz, /readyz and /metrics are served; empty for nowhere")
@@ -197,6 +207,12 @@ func (c *Config) Validate() error {
 	if c.MTU != 0 && (c.MTU < 1280 || c.MTU > 65535) {
 		fault("mtu", "%d is not 0 or in 1280-65535", c.MTU)
 	}
+	if c.Services != "sluice" && c.Services != "kube-proxy" {
+		fault("services", "%q is not sluice or kube-proxy", c.Services)
+	}
+	if _, err := c.ServicePrefixes(); err != nil {
+		errs = append(errs, err)
+	}
 	if c.Network == "" {
 		fault("network", "is empty")
 	}
@@ -216,20 +232,35 @@ func (c *Config) Validate() error {
 
 // Prefixes returns PodCIDRs as prefixes.
 func (c *Config) Prefixes() ([]netip.Prefix, error) {
-	var out []netip.Prefix
+	out, err := prefixes("podCIDRs", c.PodCIDRs)
+	if err != nil {
+		return nil, err
+	}
 	seen := map[bool]bool{}
-	for i, s := range c.PodCIDRs {
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			return nil, fmt.Errorf("podCIDRs[%d]: %w", i, err)
-		}
-		if p != p.Masked() {
-			return nil, fmt.Errorf("podCIDRs[%d]: %s has bits set outside its mask", i, s)
-		}
+	for i, p := range out {
 		if seen[p.Addr().Is4()] {
-			return nil, fmt.Errorf("podCIDRs[%d]: %s is the second range of its family", i, s)
+			return nil, fmt.Errorf("podCIDRs[%d]: %s is the second range of its family", i, p)
 		}
 		seen[p.Addr().Is4()] = true
+	}
+	return out, nil
+}
+
+// ServicePrefixes returns ServiceCIDRs as prefixes.
+func (c *Config) ServicePrefixes() ([]netip.Prefix, error) {
+	return prefixes("serviceCIDRs", c.ServiceCIDRs)
+}
+
+func prefixes(field string, texts []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for i, s := range texts {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, fmt.Errorf("%s[%d]: %w", field, i, err)
+		}
+		if p != p.Masked() {
+			return nil, fmt.Errorf("%s[%d]: %s has bits set outside its mask", field, i, s)
+		}
 		out = append(out, p)
 	}
 	return out, nil

@@ -54,6 +54,8 @@ func TestABadFileIsRefusedByTheNameOfTheField(t *testing.T) {
 		"relative socket":     {head + "socket: agent.sock\n", "socket"},
 		"small mtu":           {head + "mtu: 576\n", "mtu"},
 		"mode":                {head + "mode: overlay\n", "mode"},
+		"services":            {head + "services: none\n", "services"},
+		"service CIDR":        {head + "serviceCIDRs: [10.96.0.1/12]\n", "serviceCIDRs[0]"},
 		"tunnel":              {head + "tunnel: gre\n", "tunnel"},
 		"openflow":            {head + "openflow: 1.5\n", "openflow"},
 		"datapath":            {head + "datapath: dpdk\n", "datapath"},

@@ -1,0 +1,192 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/sluice-cni/sluice/flows"
+	"github.com/sluice-cni/sluice/pkg/entry"
+	"github.com/sluice-cni/sluice/pkg/route"
+)
+
+// services keeps the kernel leading to the bridge what the bridge balances. It has
+// a loop of its own: Services come and go far more often than what the node's setup
+// depends on.
+type services struct {
+	kernel *route.Services
+	wake   chan struct{} // has one place
+
+	// What follows belongs to the loop.
+	table    *entry.Table
+	state    *route.ServiceState // nil if it is to be made anew
+	problems []string            // told of
+
+	mu      sync.Mutex
+	pending []flows.BalancerChange
+	begun   bool         // the balancers that there were are known
+	local   *entry.Local // nil before the node's first setup
+	moved   bool         // local is another than the loop has seen
+	look    bool         // the kernel may hold something else
+	check   route.Check  // how well to look
+}
+
+func newServices(gateway string) (*services, error) {
+	kernel, err := route.OpenServices(gateway, flows.RemoteMAC)
+	if err != nil {
+		return nil, err
+	}
+	return &services{kernel: kernel, wake: make(chan struct{}, 1), table: entry.New(), look: true, check: route.CheckAll}, nil
+}
+
+// setBalancers hears of changes of the balancers on the bridge. The first call has
+// all that there are: until then what an agent before this one has told the
+// kernel stays. It does not wait.
+func (n *node) setBalancers(changes []flows.BalancerChange) {
+	s := n.services
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	s.pending, s.begun = append(s.pending, changes...), true
+	s.mu.Unlock()
+	s.poke()
+}
+
+// setLocal hears of the node's addresses and the others'.
+func (s *services) setLocal(l entry.Local) {
+	s.mu.Lock()
+	same := s.local != nil && reflect.DeepEqual(*s.local, l)
+	if !same {
+		s.local, s.moved = &l, true
+	}
+	s.mu.Unlock()
+	if !same {
+		s.poke()
+	}
+}
+
+// changed hears of what has changed in the node's network stack.
+func (s *services) changed(c route.Changes) {
+	check := route.CheckNothing
+	switch {
+	case c&route.ChangedServices != 0:
+		check = route.CheckTable
+	case c&route.ChangedNode == 0:
+		return
+	}
+	s.lookAt(check)
+}
+
+func (s *services) lookAt(c route.Check) {
+	s.mu.Lock()
+	s.look, s.check = true, max(s.check, c)
+	s.mu.Unlock()
+	s.poke()
+}
+
+func (s *services) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// runServices is the loop. Where somebody else balances Services it takes away
+// what an agent that did has left.
+func (n *node) runServices(ctx context.Context) error {
+	s := n.services
+	if s == nil {
+		if err := route.RemoveServices(ctx); err != nil {
+			klog.FromContext(ctx).Info("Could not remove what is left of Services on the node", "err", err)
+		}
+		return nil
+	}
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
+	var again <-chan time.Time
+	var said string
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+			s.lookAt(route.CheckAll)
+			continue
+		case <-again:
+		case <-s.wake:
+		}
+		again = nil
+		if err := s.turn(ctx); err == nil {
+			said = ""
+		} else if ctx.Err() == nil {
+			s.mu.Lock()
+			s.look = true // what is known is as it was, but not in the kernel
+			s.mu.Unlock()
+			again = time.After(time.Second)
+			if text := err.Error(); text != said {
+				klog.FromContext(ctx).Info("Services are not reached from the node as they should be, trying on", "err", err)
+				said = text
+			}
+		}
+	}
+}
+
+// turn brings the kernel to what is known now.
+func (s *services) turn(ctx context.Context) error {
+	s.mu.Lock()
+	changes, local, moved, look, check := s.pending, s.local, s.moved, s.look, s.check
+	if local == nil || !s.begun {
+		s.mu.Unlock()
+		return nil
+	}
+	s.pending, s.moved, s.look, s.check = nil, false, false, route.CheckNothing
+	s.mu.Unlock()
+
+	if s.table.Update(changes) || moved || s.state == nil {
+		var problems []string
+		s.state, problems = s.table.State(*local)
+		for _, p := range problems {
+			if !slices.Contains(s.problems, p) {
+				klog.FromContext(ctx).Info("Service that the node can't be led to as it asks", "problem", p)
+			}
+		}
+		s.problems = problems
+	} else if !look {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, setupTime)
+	defer cancel()
+	changed, err := s.kernel.Ensure(ctx, s.state, check)
+	if changed {
+		klog.FromContext(ctx).V(1).Info("Changed what the kernel leads to the bridge", "table", "inet "+route.ServiceTable)
+	}
+	return err
+}
+
+// localOf is what the node knows of addresses.
+func (n *node) localOf(gateways, own []netip.Addr, pods []netip.Prefix) (entry.Local, error) {
+	ranges, err := n.a.cfg.ServicePrefixes()
+	if err != nil {
+		return entry.Local{}, fmt.Errorf("ranges of Services: %w", err)
+	}
+	nodes := n.cluster.Addrs()
+	for _, a := range own {
+		nodes[a] = true
+	}
+	return entry.Local{Sources: gateways, Ranges: ranges, Nodes: nodes, Pods: pods}, nil
+}
+
+// hopsOf are the ServiceHops of the families that have a gateway.
+func hopsOf(gateways []netip.Addr) (out []netip.Addr) {
+	for _, g := range gateways {
+		out = append(out, route.ServiceHops[route.FamilyOf(g)])
+	}
+	return out
+}
