@@ -49,7 +49,7 @@ func TestExampleOfTheAgentsConfigurationHasTheDefaults(t *testing.T) {
 	}
 	d := config.Default()
 	d.NodeName, d.Kubeconfig = cfg.NodeName, cfg.Kubeconfig // the comments say so
-	d.PodCIDRs = []string{}
+	d.PodCIDRs, d.ServiceCIDRs = []string{}, []string{}
 	if !reflect.DeepEqual(cfg, d) {
 		t.Errorf("the example has\n%+v\nthe defaults are\n%+v", cfg, d)
 	}
