@@ -36,9 +36,9 @@ type place struct {
 	node, zone string
 }
 
-// topology decides by which hints the endpoints are picked. Hints are given only
-// if they are for all: one ready endpoint without makes the others' void, as the
-// load was shared out without it.
+// topology decides by which hints the endpoints are picked; by none if nobody is
+// ready. Hints are given to all or none: one ready endpoint without makes the
+// others' void, as they were given when the load was shared out otherwise.
 func (at place) topology(all []endpoint) Topology {
 	ready, nodes, zones := false, true, true // all ready ones have hints
 	forNode, forZone := false, false
@@ -76,7 +76,7 @@ func (at place) available(e *endpoint, t Topology) bool {
 // pick returns the endpoints that serve in each scope, in the order given.
 func (at place) pick(all []endpoint) (picked [2][]endpoint, t Topology) {
 	t = at.topology(all)
-	picked[flows.ScopeCluster] = serving(all, func(e *endpoint) bool { return !e.Ready || at.available(e, t) })
+	picked[flows.ScopeCluster] = serving(all, func(e *endpoint) bool { return at.available(e, t) })
 	picked[flows.ScopeLocal] = serving(all, func(e *endpoint) bool { return at.local(e) })
 	return picked, t
 }
