@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/digitalocean/go-openvswitch/ovs"
@@ -96,7 +97,7 @@ func (p *Pipeline) baseFlows() []*Flow {
 	for _, a := range n.Addrs {
 		node(TableIngressPeer, 280, flow.IPProtocol(a), gw, match(flow.SrcField(a), a.String()), gotoTable(TableCommit))
 	}
-	return append(append(fs, n.serviceFlows()...), n.tunnelFlows()...)
+	return slices.Concat(fs, n.serviceFlows(), n.tunnelFlows(), p.watchFlows())
 }
 
 // judgedAlways are the protocols of which every packet is judged.
@@ -142,7 +143,8 @@ func frameFlows() []*Flow {
 			ovs.ConnectionTracking(fmt.Sprintf("table=%d,zone=%d,nat", TableConntrackState, zone)))
 		add(TableCommit, priLookup, ipFamilies[i], nil, commit(zone, ""), gotoTable(TableOutput))
 	}
-	fs = append(fs, newFlow(TableConntrackState, 300, NewCookie(KindInvalid, 0), "", 0, match("ct_state", "+inv+trk"), ovs.Drop()))
+	invalid := NewCookie(KindInvalid, 0)
+	fs = append(fs, newFlow(TableConntrackState, 300, invalid, "", 0, match("ct_state", "+inv+trk"), deny(invalid)...))
 	// Established and related packets have had their verdict.
 	judged := flow.SetMasked(regSource, sourceJudged, sourceJudged)
 	add(TableConntrackState, 290, "", match("ct_state", "+est+trk"), judged, gotoTable(TableRoute))
@@ -162,8 +164,8 @@ func frameFlows() []*Flow {
 	// know. After a connection was cut the other side's next packet would begin it
 	// anew, the other way round, where it may well be allowed.
 	for _, proto := range []ovs.Protocol{ovs.ProtocolTCPv4, ovs.ProtocolTCPv6} {
-		fs = append(fs, newFlow(TableConntrackState, 280, NewCookie(KindInvalid, 0), proto, 0,
-			match("ct_state", "+new+trk", "tcp_flags", "-syn"), ovs.Drop()))
+		fs = append(fs, newFlow(TableConntrackState, 280, invalid, proto, 0,
+			match("ct_state", "+new+trk", "tcp_flags", "-syn"), deny(invalid)...))
 	}
 	add(TableIngressPeer, 300, "", []ovs.Match{flow.IsMasked(regSource, sourceJudged, sourceJudged)}, gotoTable(TableOutput))
 	self := flow.IsMasked(regSource, sourceSelf, sourceSelf)
@@ -187,7 +189,7 @@ func frameFlows() []*Flow {
 	add(TableOutput, 10, "", []ovs.Match{flow.Is(regOutput, 0)}, ovs.Drop())
 	add(TableOutput, priMiss, "", nil, ovs.OutputField(regOutput.NXM()))
 
-	for _, t := range []Table{TableClassifier, TableArpResponder, TableConntrack, TableConntrackState, TableServiceEndpoint, TableCommit, TableServiceCommit} {
+	for _, t := range []Table{TableClassifier, TableArpResponder, TableConntrack, TableConntrackState, TableServiceEndpoint, TableCommit, TableServiceCommit, TableDenied} {
 		add(t, priMiss, "", nil, ovs.Drop())
 	}
 	fs = append(fs, newFlow(TableRoute, priMiss, NewCookie(KindUnroutable, 0), "", 0, nil, ovs.Drop()))

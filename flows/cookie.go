@@ -41,6 +41,8 @@ const (
 	KindEndpoint                         // an endpoint; a hash of it
 	KindAffinity                         // a client's endpoint, learned by the switch; a hash of the balancer's key
 	KindUnowned                          // Services' addresses and ports that no Service has: refused at once; 0
+	KindDenied                           // what tells of denied packets; the ofport of their source
+	KindAllowed                          // what tells of allowed connections; 0
 )
 
 var kindNames = map[Kind]string{
@@ -52,6 +54,7 @@ var kindNames = map[Kind]string{
 	KindEncapsulated: "encapsulated",
 	KindBalancer:     "service", KindRefused: "service-refused", KindUnserved: "service-unserved", KindFrontend: "frontend",
 	KindEndpoint: "endpoint", KindAffinity: "affinity", KindUnowned: "service-unowned",
+	KindDenied: "denied", KindAllowed: "allowed",
 }
 
 // String returns the kind's name, "ingress-rule".

@@ -15,6 +15,7 @@ import (
 // is not safe for concurrent use; it has one owner.
 type Pipeline struct {
 	node  *Node
+	watch Watch
 	base  []*Flow // the frame and the node's flows
 	ports map[string]*port
 	// remotes are the other nodes, by name.
@@ -78,9 +79,14 @@ func (p *Pipeline) Apply(d Delta) (Changes, error) {
 	was, keys := p.node, p.changedBalancers(&d)
 	before := p.balancersNow(keys)
 	dirty := map[string]struct{}{} // ports
+	if d.Watch != nil {
+		p.watch = *d.Watch
+	}
 	if d.Node != nil {
 		p.node = d.Node
 		out.Narrows = out.Narrows || p.base != nil
+	}
+	if p.node != nil && (d.Node != nil || d.Watch != nil) {
 		base := p.baseFlows()
 		out.diff(p.base, base)
 		p.base = base

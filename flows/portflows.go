@@ -34,7 +34,8 @@ func (p *Pipeline) portFlows(pt *port) []*Flow {
 		}
 		add(TableClassifier, 190, flow.IPProtocol(a), n, match("dl_src", mac, flow.SrcField(a), a.String()), fromPod...)
 	}
-	fs = append(fs, newFlow(TableClassifier, 10, NewCookie(KindSpoof, uint64(n)), "", n, nil, ovs.Drop()))
+	spoof := NewCookie(KindSpoof, uint64(n))
+	fs = append(fs, newFlow(TableClassifier, 10, spoof, "", n, nil, deny(spoof)...))
 
 	for _, a := range pt.Addrs {
 		add(TableConntrackState, 297, flow.IPProtocol(a), n, match(flow.DstField(a), a.String()),
@@ -48,7 +49,7 @@ func (p *Pipeline) portFlows(pt *port) []*Flow {
 				flow.SetMasked(regSource, sourceJudged, sourceJudged), gotoTable(TableRoute))
 		}
 	}
-	fs = append(fs, newFlow(TableConntrackState, 294, NewCookie(KindSpoof, uint64(n)), "", n, match("ct_state", "+rel+trk"), ovs.Drop()))
+	fs = append(fs, newFlow(TableConntrackState, 294, spoof, "", n, match("ct_state", "+rel+trk"), deny(spoof)...))
 	for _, a := range pt.Addrs {
 		// A Service that chose the pod itself. The pod would answer itself past the
 		// bridge if it saw its own address.
@@ -77,12 +78,12 @@ func (p *Pipeline) portFlows(pt *port) []*Flow {
 			continue
 		}
 		if d == Egress {
-			fs = append(fs, newFlow(TableEgressDefault, priLookup, c, "", n, nil, ovs.Drop()))
+			fs = append(fs, newFlow(TableEgressDefault, priLookup, c, "", n, nil, deny(c)...))
 		} else {
-			fs = append(fs, newFlow(TableIngressDefault, priLookup, c, "", 0, []ovs.Match{flow.Is(regOutput, n)}, ovs.Drop()))
+			fs = append(fs, newFlow(TableIngressDefault, priLookup, c, "", 0, []ovs.Match{flow.Is(regOutput, n)}, deny(c)...))
 		}
 	}
-	return fs
+	return append(fs, p.deniedFlows(n)...)
 }
 
 // enter loads the port's subject identity and first page of one direction and

@@ -101,8 +101,9 @@ func (n *Node) tunnelFlows() []*Flow {
 	if t == 0 {
 		return nil
 	}
+	spoof := NewCookie(KindSpoof, uint64(t))
 	fs := []*Flow{
-		newFlow(TableClassifier, 10, NewCookie(KindSpoof, uint64(t)), "", t, nil, ovs.Drop()),
+		newFlow(TableClassifier, 10, spoof, "", t, nil, deny(spoof)...),
 		newFlow(TableConntrackState, 190, cookieNode, "", t, match("ct_state", "+new+trk"), gotoTable(TableRoute)),
 		newFlow(TableIngressPeer, 290, cookieNode, "", 0, []ovs.Match{flow.Is(regOutput, t)}, gotoTable(TableCommit)),
 	}

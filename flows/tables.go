@@ -55,6 +55,8 @@ const (
 	TableServiceSource
 	// TableOutput sends the packet out.
 	TableOutput
+	// TableDenied drops what any table denied, and tells of it if that is wanted.
+	TableDenied
 	// NumTables is how many tables there are.
 	NumTables
 )
@@ -65,7 +67,7 @@ var tableNames = [NumTables]string{
 	"EgressPeer", "EgressBlock", "EgressPolicy", "EgressDefault",
 	"Route",
 	"IngressPeer", "IngressBlock", "IngressPolicy", "IngressDefault",
-	"Commit", "ServiceCommit", "ServiceSource", "Output",
+	"Commit", "ServiceCommit", "ServiceSource", "Output", "Denied",
 }
 
 // String returns the table's name.

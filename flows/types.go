@@ -200,7 +200,9 @@ var RemoteMAC = net.HardwareAddr{0x0a, 0x58, 0xff, 0xff, 0xff, 0xfe}
 // in order; deltas name an object at most once.
 type Delta struct {
 	// Node, if set, replaces what is known of the node.
-	Node    *Node
+	Node *Node
+	// Watch, if set, replaces which verdicts are told of.
+	Watch   *Watch
 	Remotes []RemoteChange
 	Ports   []PortChange
 	Peers   []PeerChange
@@ -212,7 +214,7 @@ type Delta struct {
 
 // Empty reports whether the delta changes nothing.
 func (d *Delta) Empty() bool {
-	return d.Node == nil && len(d.Remotes) == 0 && len(d.Ports) == 0 && len(d.Peers) == 0 && len(d.Blocks) == 0 && len(d.Rules) == 0 && len(d.Balancers) == 0
+	return d.Node == nil && d.Watch == nil && len(d.Remotes) == 0 && len(d.Ports) == 0 && len(d.Peers) == 0 && len(d.Blocks) == 0 && len(d.Rules) == 0 && len(d.Balancers) == 0
 }
 
 // RemoteChange sets another node, or removes it if Remote is nil.

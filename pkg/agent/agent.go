@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-cni/sluice/pkg/cni"
 	"github.com/sluice-cni/sluice/pkg/enforce"
 	"github.com/sluice-cni/sluice/pkg/observe"
+	"github.com/sluice-cni/sluice/pkg/verdict"
 )
 
 // shutdownTime is how long CNI calls under way may take to end when the agent
@@ -35,6 +36,7 @@ type Agent struct {
 	vswitchd *vswitchd
 	bridge   *openflow.Bridge
 	enforcer *enforce.Enforcer
+	verdicts *verdict.Stream
 	node     *node
 	cni      *cni.Server
 }
@@ -61,8 +63,10 @@ func Run(ctx context.Context, cfg *config.Config) error {
 	}
 	a.enforcer = enforce.New(enforce.Config{
 		Node: cfg.NodeName, Bridge: a.bridge, Connections: a.vswitchd, PortAddresses: cfg.Manifests != "",
+		Watch: verdict.Denials(verdict.Rates),
 		OnProblem: func(err error) { klog.FromContext(ctx).Info("Input that can't be used", "problem", err.Error()) },
 	})
+	a.verdicts = verdict.New(verdict.Config{Node: cfg.NodeName, Bridge: a.bridge, Enforcer: a.enforcer})
 	a.cni = cni.NewServer(cni.Options{
 		Ports: a.db, Enforcer: enforcerPorts{a}, Pool: a.node.pool, Bridge: cfg.Bridge, Network: cfg.Network,
 		MTU: a.node.mtu, ChecksumInSoftware: a.node.userspace(),
@@ -89,6 +93,7 @@ func (a *Agent) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.enforcer.Run(ctx) })
+	group.Go(func() error { return a.verdicts.Run(ctx) })
 	for _, l := range listeners {
 		group.Go(func() error { return serve(ctx, l) })
 	}
@@ -165,6 +170,7 @@ func (a *Agent) socketMux() http.Handler {
 		Enforcer: a.enforcer, Vswitchd: a.vswitchd.client, Bridge: a.cfg.Bridge, Node: a.cfg.NodeName,
 		Network: a.node.network,
 	}).Register(mux)
+	a.verdicts.Register(mux)
 	return mux
 }
 

@@ -33,6 +33,9 @@ func (e *Enforcer) apply(delta flows.Delta) (changes flows.Changes, whole bool) 
 		}
 		return err
 	}
+	if delta.Watch != nil {
+		enter(flows.Delta{Watch: delta.Watch})
+	}
 	if delta.Node != nil {
 		enter(flows.Delta{Node: delta.Node})
 	}
@@ -75,6 +78,9 @@ func (e *Enforcer) apply(delta flows.Delta) (changes flows.Changes, whole bool) 
 
 // outcome is the answer to a request that the turn has dealt with.
 func (e *Enforcer) outcome(r *request) error {
+	if r.watch != nil && e.pipeline.Watch() != *r.watch {
+		return e.unmetered
+	}
 	if r.port == nil {
 		return nil
 	}

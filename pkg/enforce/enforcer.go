@@ -29,6 +29,8 @@ type Config struct {
 	// Connections gives access to the datapath's connection tracking; nil leaves
 	// live connections alone.
 	Connections Connections
+	// Watch says which verdicts the bridge tells of at first.
+	Watch flows.Watch
 	// OnProblem hears of input that could not be used, from the loop; it must not
 	// block. It may be nil.
 	OnProblem func(error)
@@ -46,11 +48,16 @@ type Enforcer struct {
 	compiler *policy.Compiler
 	pipeline *flows.Pipeline
 	node     *flows.Node                   // set, but not yet applied
+	watch    *flows.Watch                  // set, but not yet applied
 	remotes  map[string]flows.RemoteChange // changed, but not yet applied
 	ports    map[string]policy.LocalPort
 	synced   bool
 	started  bool // the first turn has been written
 	stale    bool // the bridge may differ from the pipeline
+	// meters are those that stand on the bridge, by number. unmetered says why there
+	// are none, if that is so.
+	meters    map[uint32]openflow.Meter
+	unmetered error
 	// Counters, see Stats.
 	commits, written, failed uint64
 	// problems of the policies that are there.
@@ -68,6 +75,9 @@ func New(cfg Config) *Enforcer {
 	}
 	if cfg.PortAddresses {
 		e.compiler.UsePortAddresses()
+	}
+	if cfg.Watch != (flows.Watch{}) {
+		e.watch = &cfg.Watch
 	}
 	e.inbox.wake = make(chan struct{}, 1)
 	e.sweep.init(cfg.Connections, e)
@@ -161,6 +171,8 @@ func (e *Enforcer) absorb(rs []*request, waiting *[]*request) []*request {
 			e.compiler.Update(r.events...)
 		case r.node != nil:
 			e.node = r.node
+		case r.watch != nil:
+			e.watch, e.unmetered = r.watch, nil
 		case r.remote != nil:
 			e.remotes[r.remote.Name] = *r.remote
 		case r.port != nil:
@@ -200,6 +212,7 @@ func (e *Enforcer) turn(ctx context.Context) error {
 		e.report(errors.New(p.String()))
 	}
 	delta.Node, e.node = e.node, nil
+	delta.Watch, e.watch = e.watch, nil
 	for _, name := range slices.Sorted(maps.Keys(e.remotes)) {
 		delta.Remotes = append(delta.Remotes, e.remotes[name])
 	}
@@ -210,14 +223,22 @@ func (e *Enforcer) turn(ctx context.Context) error {
 		e.stale = true
 		return e.turn(ctx)
 	}
+	if !e.started {
+		e.pipeline.Restored()
+		e.started = true
+		e.stale = true // until it is written
+	}
+	if err := e.prepareMeters(ctx, diff); err != nil {
+		e.stale = true
+		return fmt.Errorf("prepare meters: %w", err)
+	}
+	if e.stale && !diff {
+		return e.turn(ctx)
+	}
 	tx := &openflow.Transaction{Add: changes.Add, Delete: changes.Delete, SetGroups: bridgeGroups(changes.SetGroups), DeleteGroups: changes.DeleteGroups}
 	if diff {
 		tx = openflow.Diff(e.pipeline.Flows(), actual.flows)
 		tx.Append(openflow.DiffGroups(allGroups(e.pipeline), actual.groups))
-	}
-	if !e.started {
-		e.pipeline.Restored()
-		e.started = true
 	}
 	if !tx.Empty() {
 		if err := e.cfg.Bridge.Commit(ctx, tx); err != nil {
@@ -228,6 +249,7 @@ func (e *Enforcer) turn(ctx context.Context) error {
 		e.written += uint64(tx.Len())
 	}
 	e.stale = false
+	e.dropMeters(ctx)
 	// ovs-vswitchd does nothing else while it dumps connections: they are judged
 	// anew only when that can make a difference. Whoever wrote flows that are right
 	// already may have ended before its sweep.

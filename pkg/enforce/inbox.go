@@ -17,6 +17,7 @@ type request struct {
 	port   *policy.LocalPort
 	gone   string // name of a port
 	remote *flows.RemoteChange
+	watch  *flows.Watch
 	resync bool
 	view   func(*Enforcer)
 	// begun is set by whoever comes first: the loop as it begins the view, or the

@@ -46,6 +46,10 @@ func (v View) Node() (flows.Node, error) {
 	return flows.Node{}, errors.New("the bridge is not set up yet")
 }
 
+// Unmetered returns why the bridge tells of no verdicts though it was asked to, nil
+// if it does.
+func (v View) Unmetered() error { return v.e.unmetered }
+
 // Ready reports whether the bridge has been written since the enforcer started
 // and holds what it should.
 func (v View) Ready() bool { return v.e.started && !v.e.stale }

@@ -44,7 +44,7 @@ func explain(x *api.Explanation, v enforce.View, t *trace.Trace, from, to end) {
 			fallthrough
 		case flows.KindEgressRule:
 			if k, ok := v.Pipeline().RuleByID(d, idOf(s)); ok && sides[d] != nil {
-				sides[d].AllowedBy = ruleOf(v, k)
+				sides[d].AllowedBy = RuleOf(v, k)
 			}
 		case flows.KindEgressPending, flows.KindIngressPending:
 			if d = flows.Direction(c.Kind() - flows.KindEgressPending); sides[d] != nil {
@@ -84,52 +84,28 @@ func idOf(s trace.Step) uint32 {
 
 // reason says in one line why the packet ended as it did.
 func reason(x *api.Explanation, t *trace.Trace, from, to end) string {
-	last := t.Last()
 	if x.Verdict == api.Allowed {
-		var why []string
-		for _, s := range []*api.Side{x.Egress, x.Ingress} {
-			switch {
-			case s == nil:
-			case s.AllowedBy != nil:
-				why = append(why, fmt.Sprintf("%s allowed by rule %d of NetworkPolicy %s (%s)", s.Direction, s.AllowedBy.Index, s.AllowedBy.Policy, s.AllowedBy.Text))
-			case s.Isolated:
-				why = append(why, s.Direction+" always allowed")
-			default:
-				why = append(why, "no policy isolates "+s.Direction)
-			}
-		}
-		return strings.Join(why, "; ")
+		return Why(flows.KindAllowed, x.From, x.To, x.Egress, x.Ingress)
 	}
+	last := decider(t)
 	if last == nil || last.Miss {
 		return "no flow matches the packet"
 	}
-	c := flows.Cookie(last.Cookie)
-	isolation := func(d flows.Direction, e end, s *api.Side) string {
-		by := "no longer"
-		if s != nil && len(s.IsolatedBy) > 0 {
-			by = "by NetworkPolicy " + strings.Join(s.IsolatedBy, ", ")
-		}
-		return fmt.Sprintf("%s of pod %s is isolated %s, and no rule allows this", d, e.Pod, by)
-	}
-	switch c.Kind() {
-	case flows.KindEgressIsolation:
-		return isolation(flows.Egress, from, x.Egress)
-	case flows.KindIngressIsolation:
-		return isolation(flows.Ingress, to, x.Ingress)
-	case flows.KindEgressPending:
-		return fmt.Sprintf("the policies of pod %s are not known yet", from.Pod)
-	case flows.KindIngressPending:
-		return fmt.Sprintf("the policies of pod %s are not known yet", to.Pod)
-	case flows.KindSpoof:
-		return fmt.Sprintf("port %s may not send this: it is not from its pod's addresses", from.Port)
-	case flows.KindUnroutable:
-		return fmt.Sprintf("nothing on this node has the address %s", to.Addr)
-	case flows.KindEncapsulated:
-		return "pods may not send packets of the tunnel between nodes out of the cluster"
-	case flows.KindInvalid:
-		return "the packet neither belongs to a tracked connection nor begins one"
+	if why := Why(flows.Cookie(last.Cookie).Kind(), from.Endpoint, to.Endpoint, x.Egress, x.Ingress); why != "" {
+		return why
 	}
 	return "dropped in table " + flows.Table(last.Table).String()
+}
+
+// decider is the last step of a trace that decided something: what is denied is
+// only dropped in TableDenied.
+func decider(t *trace.Trace) *trace.Step {
+	for i := len(t.Steps) - 1; i >= 0; i-- {
+		if flows.Table(t.Steps[i].Table) != flows.TableDenied {
+			return &t.Steps[i]
+		}
+	}
+	return t.Last()
 }
 
 // meaning says what a step does, in words.
@@ -138,16 +114,16 @@ func meaning(v enforce.View, table flows.Table, c flows.Cookie, s trace.Step) st
 	case flows.KindEgressRule, flows.KindIngressRule:
 		d := flows.Direction(k - flows.KindEgressRule)
 		if key, ok := v.Pipeline().RuleByID(d, idOf(s)); ok {
-			if r := ruleOf(v, key); r != nil {
+			if r := RuleOf(v, key); r != nil {
 				return fmt.Sprintf("allowed by rule %d of NetworkPolicy %s: %s", r.Index, r.Policy, r.Text)
 			}
 			return "allowed by rule " + string(key)
 		}
 		return "allowed by a rule that is gone"
 	case flows.KindEgressIsolation, flows.KindIngressIsolation:
-		return "no rule allows it, and the pod is isolated: dropped"
+		return "no rule allows it, and the pod is isolated: denied"
 	case flows.KindEgressPending, flows.KindIngressPending:
-		return "the pod's policies are not known yet: dropped"
+		return "the pod's policies are not known yet: denied"
 	case flows.KindEgressPeer, flows.KindIngressPeer:
 		return fmt.Sprintf("the other end has identity %d", c.Object())
 	case flows.KindEgressBlock, flows.KindIngressBlock:
@@ -158,15 +134,20 @@ func meaning(v enforce.View, table flows.Table, c flows.Cookie, s trace.Step) st
 	case flows.KindBalancer, flows.KindRefused, flows.KindUnserved, flows.KindFrontend, flows.KindEndpoint, flows.KindAffinity, flows.KindUnowned:
 		return serviceMeaning(v, c, s)
 	case flows.KindSpoof:
-		return "not from the pod's own addresses: dropped"
+		return "not from the pod's own addresses: denied"
 	case flows.KindEncapsulated:
 		return "a packet of the tunnel between nodes, and from a pod: dropped"
 	case flows.KindInvalid:
-		return "of no tracked connection, and begins none: dropped"
+		return "of no tracked connection, and begins none: denied"
 	case flows.KindUnroutable:
 		return "no such destination: dropped"
 	}
 	switch table {
+	case flows.TableDenied:
+		if k := c.Kind(); k == flows.KindDenied {
+			return "dropped, and told of"
+		}
+		return "dropped"
 	case flows.TableClassifier:
 		switch c.Kind() {
 		case flows.KindNode:
@@ -212,6 +193,9 @@ func meaning(v enforce.View, table flows.Table, c flows.Cookie, s trace.Step) st
 	case flows.TableEgressDefault, flows.TableIngressDefault:
 		return "not isolated: allowed"
 	case flows.TableCommit:
+		if c.Kind() == flows.KindAllowed {
+			return "told of, as somebody watches"
+		}
 		return "commits the connection with its rules"
 	case flows.TableOutput:
 		return "sent out"

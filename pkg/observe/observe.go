@@ -79,7 +79,7 @@ func (o *Observer) Policies(ctx context.Context) ([]api.Policy, error) {
 				}
 			}
 			for _, k := range p.Rules {
-				if r := ruleOf(v, k); r != nil {
+				if r := RuleOf(v, k); r != nil {
 					policy.Rules = append(policy.Rules, *r)
 				}
 			}
@@ -160,8 +160,8 @@ func (o *Observer) Status(ctx context.Context) (api.Status, error) {
 	return out, err
 }
 
-// ruleOf describes a rule in force.
-func ruleOf(v enforce.View, k flows.RuleKey) *api.Rule {
+// RuleOf describes a rule in force, nil if there is no such rule.
+func RuleOf(v enforce.View, k flows.RuleKey) *api.Rule {
 	info, ok := v.Compiler().RuleOf(k)
 	if !ok {
 		return nil

@@ -23,6 +23,7 @@ import (
 	"github.com/sluice-cni/sluice/pkg/enforce"
 	"github.com/sluice-cni/sluice/pkg/observe"
 	"github.com/sluice-cni/sluice/pkg/policy"
+	"github.com/sluice-cni/sluice/pkg/verdict"
 )
 
 // bridgeName and gatewayName are those of a node.
@@ -42,6 +43,8 @@ type Options struct {
 	// PortAddresses says that pods have the addresses of their ports, whatever the
 	// cluster tells.
 	PortAddresses bool
+	// Watch says which verdicts the node tells of; none if it is zero.
+	Watch flows.Watch
 	// OnProblem hears of input that can't be used. It may be nil.
 	OnProblem func(error)
 }
@@ -50,6 +53,8 @@ type Options struct {
 type Bed struct {
 	*enforce.Enforcer
 	*observe.Observer
+	// Verdicts tells of verdicts, nil without Options.Watch.
+	Verdicts *verdict.Stream
 
 	sandbox *sandbox.Sandbox
 	db      *vsdb.DB
@@ -88,12 +93,16 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 	if err != nil {
 		return b, err
 	}
-	b.Enforcer = enforce.New(enforce.Config{Node: o.Node, Bridge: of, PortAddresses: o.PortAddresses, OnProblem: o.OnProblem})
+	b.Enforcer = enforce.New(enforce.Config{Node: o.Node, Bridge: of, PortAddresses: o.PortAddresses, Watch: verdict.Denials(o.Watch), OnProblem: o.OnProblem})
 	b.Observer = observe.New(observe.Config{
 		Enforcer: b.Enforcer, Bridge: bridgeName, Node: o.Node,
 		Vswitchd: func() (*unixctl.Client, error) { return b.sandbox.Vswitchd(), nil },
 	})
 	b.stopped.Go(func() { _ = b.Enforcer.Run(running) })
+	if o.Watch != (flows.Watch{}) {
+		b.Verdicts = verdict.New(verdict.Config{Node: o.Node, Bridge: of, Enforcer: b.Enforcer, Rates: o.Watch})
+		b.stopped.Go(func() { _ = b.Verdicts.Run(running) })
+	}
 	node := flows.Node{GatewayOFPort: state.GatewayOFPort, GatewayMAC: state.GatewayMAC, PodCIDRs: o.PodCIDRs, Addrs: o.Addrs, UserspaceConntrack: true}
 	for _, c := range o.PodCIDRs {
 		gw := c.Masked().Addr().Next()
@@ -140,6 +149,29 @@ func (b *Bed) Detach(ctx context.Context, pod cluster.Key) error {
 	b.TellPortGone(name)
 	return b.db.DeletePort(ctx, name)
 }
+
+// Receive lets a frame arrive at the port of a pod, or at the gateway's for the
+// zero key, as if the other end had sent it.
+func (b *Bed) Receive(ctx context.Context, from cluster.Key, frame []byte) error {
+	port := gatewayName
+	if from != (cluster.Key{}) {
+		port = portName(from)
+	}
+	return b.sandbox.Receive(ctx, port, frame)
+}
+
+// Settle returns when no packet is handled any more as flows said before the call.
+func (b *Bed) Settle(ctx context.Context) error {
+	for range 2 { // a round that is under way may have begun before
+		if _, err := b.sandbox.Vswitchd().Call(ctx, "revalidator/wait"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PortMAC returns the Ethernet address of a pod's end of its port.
+func PortMAC(pod cluster.Key) net.HardwareAddr { return macOf(portName(pod)) }
 
 func portName(pod cluster.Key) string {
 	sum := sha256.Sum256([]byte(pod.String()))

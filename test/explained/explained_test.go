@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/ovs/sandbox/sandboxtest"
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
@@ -35,7 +36,7 @@ type bed struct {
 	attached map[cluster.Key]string // pod -> uid
 }
 
-func start(t testing.TB, w *random.Cluster) *bed {
+func start(t testing.TB, w *random.Cluster, watch flows.Watch) *bed {
 	t.Helper()
 	var o simulate.Options
 	for _, n := range w.Nodes {
@@ -44,7 +45,7 @@ func start(t testing.TB, w *random.Cluster) *bed {
 			t.Fatal(err)
 		}
 		if n.Name == w.Node {
-			o = simulate.Options{Node: n.Name, PodCIDRs: node.PodCIDRs, Addrs: node.Addrs}
+			o = simulate.Options{Node: n.Name, PodCIDRs: node.PodCIDRs, Addrs: node.Addrs, Watch: watch}
 		}
 	}
 	b, err := simulate.Start(t.Context(), o)
@@ -215,7 +216,7 @@ func TestExplanationsNameWhatTheOracleNames(t *testing.T) {
 	for ; checked < *probeFlag && !t.Failed(); seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			w, c := random.FromSeed(seed, random.Small), random.Seed(seed)
-			b := start(t, w)
+			b := start(t, w, flows.Watch{})
 			for range 5 {
 				for _, conn := range random.Probes(w, c, 40) {
 					if err := b.check(w, conn); err != nil {

@@ -47,6 +47,7 @@ const (
 	TypeMultipartReply   Type = 19
 	TypeBarrierRequest   Type = 20
 	TypeBarrierReply     Type = 21
+	TypeMeterMod         Type = 29
 	TypeBundleControl    Type = 33
 	TypeBundleAdd        Type = 34
 )
@@ -168,6 +169,7 @@ func init() {
 		TypeMultipartReply:   parseMultipartReply,
 		TypeBarrierRequest:   func(*reader, Header) (Message, error) { return BarrierRequest{}, nil },
 		TypeBarrierReply:     func(*reader, Header) (Message, error) { return BarrierReply{}, nil },
+		TypeMeterMod:         parseMeterMod,
 		TypeBundleControl:    parseBundleControl,
 		TypeBundleAdd:        parseBundleAdd,
 	}

@@ -4,9 +4,10 @@ import "fmt"
 
 // The types of multipart messages (section 7.3.5).
 const (
-	partFlowDesc  = 1
-	partTable     = 3
-	partGroupDesc = 7
+	partFlowDesc    = 1
+	partTable       = 3
+	partGroupDesc   = 7
+	partMeterConfig = 10
 )
 
 // partMore is the flag of a reply that another one follows.
@@ -24,6 +25,10 @@ func parseMultipartRequest(r *reader, _ Header) (Message, error) {
 		m := GroupRequest{Group: r.u32()}
 		r.skip(4)
 		return m, nil
+	case partMeterConfig:
+		m := MeterRequest{Meter: r.u32()}
+		r.skip(4)
+		return m, nil
 	}
 	return nil, fmt.Errorf("multipart type %d: %w", kind, ErrUnknown)
 }
@@ -36,6 +41,8 @@ func MoreParts(m Message) bool {
 	case *TableReply:
 		return m.More
 	case *GroupReply:
+		return m.More
+	case *MeterReply:
 		return m.More
 	}
 	return false
@@ -51,6 +58,8 @@ func parseMultipartReply(r *reader, _ Header) (Message, error) {
 		return parseTableReply(r, more)
 	case partGroupDesc:
 		return parseGroupReply(r, more)
+	case partMeterConfig:
+		return parseMeterReply(r, more)
 	}
 	return nil, fmt.Errorf("multipart type %d: %w", kind, ErrUnknown)
 }

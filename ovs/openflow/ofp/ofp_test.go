@@ -133,6 +133,10 @@ func messages(t testing.TB) []struct {
 			Packet: packet, TotalLen: 16, Table: 6, Cookie: 0x1f, Reason: ReasonApplyAction, UserData: []byte{1, 2, 3},
 			Metadata: Match{{Field: reg(3), Value: Value{Lo: 7}}, metadata[0]},
 		}, "NXT_PACKET_IN2 (OF1.5) (xid=0x7): table_id=6 cookie=0x1f total_len=16 reg3=0x7,in_port=1 (via action) data_len=16 (unbuffered)\n userdata=01.02.03"},
+		{MeterMod{MeterAdd, MeterConfig{ID: 5, Rate: 100, Burst: 50}}, "ADD meter=5 pktps burst stats bands=\ntype=drop rate=100 burst_size=50"},
+		{MeterMod{MeterDelete, MeterConfig{ID: 5}}, "DEL meter=5"},
+		{MeterRequest{Meter: AllMeters}, "OFPST_METER_CONFIG request (OF1.5) (xid=0x7): meter=all"},
+		{&MeterReply{Meters: []MeterConfig{{ID: 5, Rate: 100, Burst: 50}, {ID: 6, Rate: 1, Burst: 1}}, More: true}, "meter=6 pktps burst stats bands=\ntype=drop rate=1 burst_size=1"},
 		{SetPacketInFormat{PacketInWithUserData}, "NXT_SET_PACKET_IN_FORMAT (OF1.5) (xid=0x7): format=nxt_packet_in2"},
 	}
 }

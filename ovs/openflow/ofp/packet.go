@@ -200,3 +200,25 @@ func appendNarrow(m Match, x OXM) Match {
 	}
 	return m
 }
+
+// InPort returns the OpenFlow port that the packet came in by, zero if the
+// metadata has none.
+func (m *PacketIn) InPort() uint32 {
+	for i := range m.Metadata {
+		if f := m.Metadata[i].Field; f.Class == oxm && f.Number == 0 {
+			return uint32(m.Metadata[i].Value.Lo)
+		}
+	}
+	return 0
+}
+
+// Registers returns the packet's registers; those that the metadata does not have
+// are zero.
+func (m *PacketIn) Registers() (out [16]uint32) {
+	for i := range m.Metadata {
+		if f := m.Metadata[i].Field; f.Class == nxm1 && int(f.Number) < len(out) {
+			out[f.Number] = uint32(m.Metadata[i].Value.Lo)
+		}
+	}
+	return out
+}

@@ -17,7 +17,9 @@ type Event struct {
 	Time time.Time `json:"time"`
 	Node string    `json:"node"`
 	// From and To are the ends of the connection, Protocol "tcp", "udp", "sctp",
-	// "icmp", "icmpv6" or a number, the ports zero where it has none.
+	// "icmp", "icmpv6" or the number of an IP protocol, and "arp" or "ethertype 0x88cc"
+	// for what is not IP; the ports are zero where it has none. The sender is the pod
+	// behind the port that the packet came from, whatever address it claims.
 	From       Endpoint `json:"from"`
 	To         Endpoint `json:"to"`
 	Protocol   string   `json:"protocol"`
@@ -38,15 +40,31 @@ type Event struct {
 	Reason string `json:"reason"`
 }
 
-// WatchStatus tells how complete the stream of events is.
+// WatchLine is a line of the stream of events: one of the two.
+type WatchLine struct {
+	Event *Event `json:"event,omitempty"`
+	// Lost is how many events this reader was too slow for since the line before.
+	Lost uint64 `json:"lost,omitempty"`
+}
+
+// WatchStatus tells how complete the stream of events is. What is counted is
+// counted since the agent started; flow counters lag behind by about a second.
 type WatchStatus struct {
-	// Denied and Allowed count verdicts by the flows' counters, Sampled those that
-	// became events, Missed those that did not: over the meter's rate, or dropped by
-	// a reader too slow.
+	// Denied counts denied packets and Allowed allowed connections by the flows'
+	// counters.
 	Denied  uint64 `json:"denied"`
 	Allowed uint64 `json:"allowed"`
+	// Sampled counts events. Missed counts the denied packets, and the connections
+	// allowed while such are asked for, that did not become one: over a meter's rate,
+	// or more than the agent could take.
 	Sampled uint64 `json:"sampled"`
 	Missed  uint64 `json:"missed"`
-	// Allows is true while verdicts that allow are asked for.
-	Allows bool `json:"allows"`
+	// Lost counts events that were not passed on to a reader which was too slow.
+	Lost uint64 `json:"lost"`
+	// Allows is true while verdicts that allow are asked for, Readers how many read
+	// the stream.
+	Allows  bool `json:"allows"`
+	Readers int  `json:"readers"`
+	// Problem is why nothing is told, empty if there is no such reason.
+	Problem string `json:"problem,omitempty"`
 }
