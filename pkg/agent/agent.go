@@ -63,7 +63,7 @@ func Run(ctx context.Context, cfg *config.Config) error {
 	}
 	a.enforcer = enforce.New(enforce.Config{
 		Node: cfg.NodeName, Bridge: a.bridge, Connections: a.vswitchd, PortAddresses: cfg.Manifests != "",
-		Watch: verdict.Denials(verdict.Rates),
+		Watch:     verdict.Denials(verdict.Rates),
 		OnProblem: func(err error) { klog.FromContext(ctx).Info("Input that can't be used", "problem", err.Error()) },
 	})
 	a.verdicts = verdict.New(verdict.Config{Node: cfg.NodeName, Bridge: a.bridge, Enforcer: a.enforcer})

@@ -150,14 +150,14 @@ func (b *Bed) Detach(ctx context.Context, pod cluster.Key) error {
 	return b.db.DeletePort(ctx, name)
 }
 
-// Receive lets a frame arrive at the port of a pod, or at the gateway's for the
-// zero key, as if the other end had sent it.
-func (b *Bed) Receive(ctx context.Context, from cluster.Key, frame []byte) error {
+// Receive lets frames arrive at the port of a pod, or at the gateway's for the
+// zero key, as if the other end had sent them.
+func (b *Bed) Receive(ctx context.Context, from cluster.Key, frames ...[]byte) error {
 	port := gatewayName
 	if from != (cluster.Key{}) {
 		port = portName(from)
 	}
-	return b.sandbox.Receive(ctx, port, frame)
+	return b.sandbox.Receive(ctx, port, frames...)
 }
 
 // Settle returns when no packet is handled any more as flows said before the call.

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/digitalocean/go-openvswitch/ovs"
-
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/ovs/openflow"
 	"github.com/sluice-cni/sluice/pkg/enforce"
@@ -18,74 +16,55 @@ import (
 // between the last reading and its end is not known.
 const countInterval = 5 * time.Second
 
+// counted are the flows of a table with the same cookie.
+type counted struct {
+	table  flows.Table
+	cookie flows.Cookie
+}
+
 // counters add up what flows count over their lives.
 type counters struct {
 	mu      sync.Mutex
 	started bool
-	last    map[string]uint64 // what a flow had counted when it was last read
+	last    map[counted]uint64 // what they had counted when they were last read
 	// denied and allowed are verdicts, offered those of allowed ones that the meter
 	// was asked about.
 	denied, allowed, offered uint64
 }
 
 // add enters one reading of all flows.
-func (c *counters) add(read map[string]flowCount) {
+func (c *counters) add(read map[counted]uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	last := make(map[string]uint64, len(read))
-	for key, f := range read {
-		n := f.packets
-		last[key] = n
-		switch was := c.last[key]; {
+	for key, now := range read {
+		n, was := now, c.last[key]
+		switch {
 		case !c.started:
 			continue // of an earlier agent
 		case n >= was:
-			n -= was // else the flow is another one of the same name
+			n -= was // else the flow is another one in the place of that
 		}
-		switch f.kind {
-		case countDenied:
+		switch {
+		case key.table == flows.TableDenied:
 			c.denied += n
-		case countAllowed:
+		case key.cookie.Kind() == flows.KindAllowed:
+			c.offered += n // and counted once more by the flow that commits it
+		default:
 			c.allowed += n
-		case countOffered:
-			c.offered += n
 		}
 	}
-	c.last, c.started = last, true
-}
-
-type countKind int
-
-const (
-	countDenied countKind = iota
-	countAllowed
-	countOffered
-)
-
-type flowCount struct {
-	kind    countKind
-	packets uint64
+	c.last, c.started = read, true
 }
 
 // read reads the counters of the tables in which verdicts end.
 func (s *Stream) read(ctx context.Context) error {
-	read := map[string]flowCount{}
-	for _, t := range []flows.Table{flows.TableDenied, flows.TableCommit} {
-		o := openflow.DumpOptions{Match: fmt.Sprintf("table=%d", t), Stats: true}
-		err := s.cfg.Bridge.EachFlow(ctx, o, func(f *ovs.Flow) error {
-			kind := countDenied
-			switch {
-			case flows.Cookie(f.Cookie).Kind() == flows.KindAllowed:
-				kind = countOffered // and counted once more by the flow that commits it
-			case t == flows.TableCommit:
-				kind = countAllowed
-			}
-			read[openflow.Key(f)] = flowCount{kind, f.Stats.PacketCount}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("read how many verdicts there were: %w", err)
-		}
+	queries := []openflow.CounterQuery{{Table: uint8(flows.TableDenied)}, {Table: uint8(flows.TableCommit)}}
+	read := map[counted]uint64{}
+	err := s.cfg.Bridge.EachCounter(ctx, queries, func(c openflow.Counter) {
+		read[counted{flows.Table(c.Table), flows.Cookie(c.Cookie)}] += c.Packets
+	})
+	if err != nil {
+		return fmt.Errorf("read how many verdicts there were: %w", err)
 	}
 	s.counters.add(read)
 	return nil

@@ -18,10 +18,10 @@ import (
 	"github.com/sluice-cni/sluice/ovs/sandbox/sandboxtest"
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
+	"github.com/sluice-cni/sluice/pkg/oracle"
 	"github.com/sluice-cni/sluice/pkg/simulate"
 	"github.com/sluice-cni/sluice/pkg/verdict"
 	"github.com/sluice-cni/sluice/test/need"
-	"github.com/sluice-cni/sluice/test/oracle"
 	"github.com/sluice-cni/sluice/test/random"
 )
 
