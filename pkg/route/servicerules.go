@@ -71,7 +71,7 @@ func (s *Services) serviceRules() []*knftables.Rule {
 		)
 		for _, c := range []string{chainLeadIn, chainLeadOut} {
 			rules = append(rules,
-				rule(c, "shared ports", knftables.Concat("dnat", f.proto, "to", f.addressPort(), "map", "@", f.shared.name)),
+				rule(c, "shared ports", knftables.Concat(f.outward, "dnat", f.proto, "to", f.addressPort(), "map", "@", f.shared.name)),
 				rule(c, "node ports", knftables.Concat(f.nodePort(f.nodePorts), "counter dnat", f.proto, "to", f.hop)),
 			)
 		}
@@ -80,9 +80,7 @@ func (s *Services) serviceRules() []*knftables.Rule {
 }
 
 // nodePort matches a connection to an address of the node at one of a set of
-// ports. Those over loopback stay on the node: what has a loopback source can't be
-// sent anywhere, and one's own ports there are one's own. Nor can a link-local
-// source be forwarded.
+// ports.
 func (f *serviceFamily) nodePort(set elementSet) string {
 	return knftables.Concat("meta l4proto . th dport", "@", set.name, f.outward, "fib daddr type local")
 }

@@ -12,7 +12,9 @@ import (
 type serviceFamily struct {
 	proto string // the family as nft calls it
 	hop   netip.Addr
-	// outward excludes addresses that lead nowhere else.
+	// outward excludes loopback: what has a loopback source can't be sent anywhere,
+	// and the ports there are the node's own. Nor can a link-local source be
+	// forwarded.
 	outward string
 	// ranges and addrs are what belongs to Services as a whole, the hop included.
 	// Addresses have a set of their own: one that holds intervals gets slow to
