@@ -64,7 +64,6 @@ When it stops, pods stay attached and policies stay enforced.`,
 	}
 	s.addFlags(cmd.Flags())
 	cmd.Flags().StringVar(&s.confList, "cni-conf", "", "network configuration list to put in --cni-conf-dir once pods can be attached")
-	cmd.Flags().StringVar(&s.confDir, "cni-conf-dir", "/etc/cni/net.d", "the container runtime's folder of network configurations")
 	cmd.AddCommand(installCNICommand(), cleanupCommand())
 	return cmd
 }
@@ -74,7 +73,7 @@ type settings struct {
 	file  string
 	flags *config.Config // the defaults, with flags parsed into them
 
-	confList, confDir string
+	confList string
 }
 
 func (s *settings) addFlags(fs *pflag.FlagSet) {
@@ -116,7 +115,7 @@ func (s *settings) run(ctx context.Context, cfg *config.Config) error {
 		if err != nil {
 			return err
 		}
-		group.Go(func() error { return list.Publish(ctx, s.confDir) })
+		group.Go(func() error { return list.Publish(ctx, cfg.CNIConfDir) })
 	}
 	group.Go(func() error { return agent.Run(ctx, cfg) })
 	return group.Wait()

@@ -49,7 +49,6 @@ command but by the agent, once pods can be attached (--cni-conf).`,
 // cleanupCommand takes Sluice off a node.
 func cleanupCommand() *cobra.Command {
 	var s settings
-	var binDir string
 	cmd := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Take Sluice off this node",
@@ -66,15 +65,13 @@ What is gone already is no error.`,
 			}
 			return install.Cleanup{
 				Config:   cfg,
-				ConfList: filepath.Join(s.confDir, s.confList),
-				Plugin:   filepath.Join(binDir, install.PluginName),
+				ConfList: filepath.Join(cfg.CNIConfDir, s.confList),
+				Plugin:   filepath.Join(cfg.CNIBinDir, install.PluginName),
 				Removed:  func(what string) { fmt.Fprintln(cmd.OutOrStdout(), "removed", what) },
 			}.Run(cmd.Context())
 		},
 	}
 	s.addFlags(cmd.Flags())
 	cmd.Flags().StringVar(&s.confList, "cni-conf-name", "10-sluice.conflist", "file name of the network configuration list")
-	cmd.Flags().StringVar(&s.confDir, "cni-conf-dir", "/etc/cni/net.d", "the container runtime's folder of network configurations")
-	cmd.Flags().StringVar(&binDir, "cni-bin-dir", "/opt/cni/bin", "the container runtime's folder of plugins")
 	return cmd
 }

@@ -68,14 +68,7 @@ func (p *plan) bridge(b Bridge) error {
 	if err != nil {
 		return err
 	}
-	gateway := interfaceRow{Name: b.Gateway, Type: "internal"}
-	if len(b.GatewayMAC) != 0 {
-		gateway.MAC = ptr(b.GatewayMAC.String())
-	}
-	if b.MTU != 0 {
-		gateway.MTURequest = ptr(b.MTU)
-	}
-	if err := p.port(b.Name, row.Ports, b.Gateway, map[string]string{IDGateway: b.Name}, gateway); err != nil {
+	if err := p.port(b.Name, row.Ports, b.Gateway, map[string]string{IDGateway: b.Name}, b.gatewayRow()); err != nil {
 		return err
 	}
 	return p.tunnel(b, row.Ports)
@@ -93,9 +86,24 @@ func (p *plan) tunnel(b Bridge, attached []string) error {
 	if b.Tunnel == nil {
 		return nil
 	}
-	return p.port(b.Name, attached, b.Tunnel.Name, map[string]string{IDTunnel: b.Name}, interfaceRow{
-		Name: b.Tunnel.Name, Type: b.Tunnel.Type, Options: map[string]string{"remote_ip": "flow", "local_ip": "flow"},
-	})
+	return p.port(b.Name, attached, b.Tunnel.Name, map[string]string{IDTunnel: b.Name}, b.Tunnel.row())
+}
+
+// gatewayRow is the gateway's interface as it should be.
+func (b *Bridge) gatewayRow() interfaceRow {
+	row := interfaceRow{Name: b.Gateway, Type: "internal"}
+	if len(b.GatewayMAC) != 0 {
+		row.MAC = ptr(b.GatewayMAC.String())
+	}
+	if b.MTU != 0 {
+		row.MTURequest = ptr(b.MTU)
+	}
+	return row
+}
+
+// row is the tunnel's interface as it should be.
+func (t *Tunnel) row() interfaceRow {
+	return interfaceRow{Name: t.Name, Type: t.Type, Options: map[string]string{"remote_ip": "flow", "local_ip": "flow"}}
 }
 
 // change plans the difference between a bridge's row and what it should be.

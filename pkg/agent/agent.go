@@ -16,6 +16,8 @@ import (
 	"github.com/sluice-cni/sluice/ovs/openflow"
 	"github.com/sluice-cni/sluice/ovs/vsdb"
 	"github.com/sluice-cni/sluice/pkg/agent/config"
+	"github.com/sluice-cni/sluice/pkg/check"
+	"github.com/sluice-cni/sluice/pkg/check/verdicts"
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/cni"
 	"github.com/sluice-cni/sluice/pkg/enforce"
@@ -39,13 +41,14 @@ type Agent struct {
 	verdicts *verdict.Stream
 	node     *node
 	cni      *cni.Server
+	store    *verdicts.Store
 }
 
 // Run runs the agent until ctx is done. The bridge and its flows, the gateway
 // and the pods' ports stay as they are when it returns: enforcement does not
 // need the agent.
 func Run(ctx context.Context, cfg *config.Config) error {
-	a := &Agent{cfg: cfg, vswitchd: newVswitchd(cfg.OVSRunDir)}
+	a := &Agent{cfg: cfg, vswitchd: newVswitchd(cfg.OVSRunDir), store: verdicts.NewStore()}
 	var err error
 	if a.source, err = newSource(cfg); err != nil {
 		return err
@@ -139,6 +142,7 @@ func (a *Agent) hear(events []cluster.Event) {
 	if a.node.cluster.Update(events) {
 		a.node.poke()
 	}
+	a.store.Update(events)
 	a.enforcer.Emit(events)
 }
 
@@ -166,9 +170,16 @@ func (a *Agent) restarted(ctx context.Context) {
 func (a *Agent) socketMux() http.Handler {
 	mux := http.NewServeMux()
 	a.cni.Register(mux)
-	observe.New(observe.Config{
+	observer := observe.New(observe.Config{
 		Enforcer: a.enforcer, Vswitchd: a.vswitchd.client, Bridge: a.cfg.Bridge, Node: a.cfg.NodeName,
 		Network: a.node.network,
+	})
+	observer.Register(mux)
+	check.New(check.Config{
+		Agent: a.cfg, Enforcer: a.enforcer, DB: a.db, Vswitchd: a.vswitchd.client, Source: a.source, Setup: a.node.setupIs,
+	}).Register(mux)
+	verdicts.New(verdicts.Config{
+		Node: a.cfg.NodeName, Enforcer: a.enforcer, Observer: observer, Store: a.store, PortAddresses: a.cfg.Manifests != "", Ranges: a.node.ranges,
 	}).Register(mux)
 	a.verdicts.Register(mux)
 	return mux

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/ovs/vsdb"
+	"github.com/sluice-cni/sluice/pkg/check"
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/cni"
 	"github.com/sluice-cni/sluice/pkg/cni/wire"
@@ -43,6 +44,7 @@ type node struct {
 	object *cluster.Node // the Node object as last heard
 	plan   *nodes.Plan   // how pods and others are reached; nil before the first setup
 	failed error         // why the node is not set up
+	is     check.Setup   // what the last setup has made
 }
 
 func newNode(a *Agent, datapath string) (*node, error) {
@@ -203,7 +205,37 @@ func (n *node) setup(ctx context.Context) error {
 		}
 		n.services.setLocal(l)
 	}
-	return n.reach(ctx, plan, local)
+	err = n.reach(ctx, plan, local)
+	n.keep(bridge, route.Gateway{Name: cfg.Gateway, Addrs: prefixes, MTU: plan.MTU}, local, plan)
+	return err
+}
+
+// keep notes what the node has been set up as, for who checks it. reach is done
+// with the plan, which does not change any more.
+func (n *node) keep(bridge vsdb.Bridge, gateway route.Gateway, local nodes.Local, plan *nodes.Plan) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.is = check.Setup{Bridge: bridge, Gateway: gateway, PodCIDRs: local.PodCIDRs, Plan: plan, Unreached: n.others.unreached}
+}
+
+// setupIs returns what the node has been set up as, and why it is not as it
+// should be.
+func (n *node) setupIs() (check.Setup, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.is, n.failed
+}
+
+// ranges are the pod ranges of all nodes, as far as they are known, and those of
+// Services.
+func (n *node) ranges() []netip.Prefix {
+	services, _ := n.a.cfg.ServicePrefixes() // the configuration is valid
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.plan == nil {
+		return services
+	}
+	return slices.Concat(n.plan.PodCIDRs, services)
 }
 
 // mtu returns the MTU of the interfaces of pods, in bytes. None is attached

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -77,6 +79,22 @@ func NewAPISource(client kubernetes.Interface, o APIOptions) *APISource {
 // noticed when HTTP/2 pings go unanswered, after 45 seconds (client-go's
 // HTTP2_READ_IDLE_TIMEOUT_SECONDS and HTTP2_PING_TIMEOUT_SECONDS).
 func (s *APISource) Healthy() error { return s.health.err() }
+
+// Followed tells of every resource how well it is followed.
+func (s *APISource) Followed() []Followed { return s.health.list() }
+
+// Version asks the API server for its version, on a request of its own.
+func (s *APISource) Version(ctx context.Context) (string, error) {
+	var info version.Info
+	data, err := s.client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Raw()
+	if err == nil {
+		err = json.Unmarshal(data, &info)
+	}
+	if err != nil {
+		return "", fmt.Errorf("ask the API server for its version: %w", err)
+	}
+	return info.GitVersion, nil
+}
 
 // Run implements Source. It lists until it succeeds, however long the API server
 // may be away.

@@ -28,12 +28,13 @@ type health struct {
 	mu       sync.Mutex
 	order    []string             // resources, as added
 	failing  map[string]error     // nil after a request that succeeded
+	answered map[string]time.Time // when a request last succeeded
 	reported map[string]time.Time // when a failure was last reported
 }
 
 func newHealth(interval time.Duration, c clock.PassiveClock, resources ...string) *health {
 	h := &health{interval: interval, clock: c, order: resources,
-		failing: make(map[string]error), reported: make(map[string]time.Time)}
+		failing: make(map[string]error), answered: make(map[string]time.Time), reported: make(map[string]time.Time)}
 	for _, r := range resources {
 		h.failing[r] = fmt.Errorf("%s: %w", r, errNotListed)
 	}
@@ -49,6 +50,27 @@ func (h *health) err() error {
 		errs = append(errs, h.failing[r])
 	}
 	return errors.Join(errs...)
+}
+
+// Followed says how well a resource is followed.
+type Followed struct {
+	Resource string
+	// Err is why the last request failed, nil if it did not; Answered is when one
+	// last succeeded, zero if none has. A watch is one request, which the server ends
+	// after some minutes.
+	Err      error
+	Answered time.Time
+}
+
+// list tells of all resources.
+func (h *health) list() []Followed {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []Followed
+	for _, r := range h.order {
+		out = append(out, Followed{Resource: r, Err: h.failing[r], Answered: h.answered[r]})
+	}
+	return out
 }
 
 // observe takes the outcome of a request and returns the error if it is one to
@@ -67,7 +89,7 @@ func (h *health) observe(ctx context.Context, resource string, err error) error 
 		if was != nil && !errors.Is(was, errNotListed) {
 			klog.FromContext(ctx).Info("API server answers again", "resource", resource)
 		}
-		h.failing[resource] = nil
+		h.failing[resource], h.answered[resource] = nil, h.clock.Now()
 		return nil
 	}
 	h.failing[resource] = fmt.Errorf("%s: %w", resource, err)

@@ -122,3 +122,6 @@ func (c *ConfList) ask(ctx context.Context) error {
 	_, err := wire.Call(ctx, c.conf.Socket, wire.Status, wire.Request{Config: c.plugin})
 	return err
 }
+
+// Plugin returns what the list says to Sluice's plugin. It is read only.
+func (c *ConfList) Plugin() *wire.Config { return c.conf }

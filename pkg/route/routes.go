@@ -100,18 +100,7 @@ func setRoute(want Route, have []netlink.Route, links map[string]int) (changed b
 	if !ok {
 		return false, fmt.Errorf("add route %s: there is no interface %s", want, want.Dev)
 	}
-	r := &netlink.Route{Dst: ipNet(want.To), LinkIndex: index, Protocol: Protocol, Table: unix.RT_TABLE_MAIN}
-	if want.Via.IsValid() {
-		r.Gw = want.Via.AsSlice()
-	} else if want.To.Addr().Is4() {
-		r.Scope = netlink.SCOPE_LINK
-	}
-	if want.OnLink {
-		r.Flags = int(netlink.FLAG_ONLINK)
-	}
-	if want.Source.IsValid() {
-		r.Src = want.Source.AsSlice()
-	}
+	r := want.route(index)
 	there := slices.IndexFunc(have, func(h netlink.Route) bool { return same(&h, r) })
 	for i, h := range have {
 		if i == there {
@@ -132,6 +121,23 @@ func setRoute(want Route, have []netlink.Route, links map[string]int) (changed b
 		return false, fmt.Errorf("add route %s: %w", want, err)
 	}
 	return true, nil
+}
+
+// route is the route as the kernel has it, by the interface of an index.
+func (r Route) route(index int) *netlink.Route {
+	out := &netlink.Route{Dst: ipNet(r.To), LinkIndex: index, Protocol: Protocol, Table: unix.RT_TABLE_MAIN}
+	if r.Via.IsValid() {
+		out.Gw = r.Via.AsSlice()
+	} else if r.To.Addr().Is4() {
+		out.Scope = netlink.SCOPE_LINK
+	}
+	if r.OnLink {
+		out.Flags = int(netlink.FLAG_ONLINK)
+	}
+	if r.Source.IsValid() {
+		out.Src = r.Source.AsSlice()
+	}
+	return out
 }
 
 // setNeighbour makes the permanent neighbour entry of a route's next hop, or of

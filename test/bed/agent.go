@@ -47,6 +47,7 @@ func (b *Bed) LaunchAgent() error {
 	} else {
 		args = append(args, "--kubeconfig="+b.opts.Kubeconfig)
 	}
+	args = append(args, b.opts.AgentArgs...)
 	var err error
 	b.agent, err = startIn(b.Node.Netns, b.AgentLog(), filepath.Join(b.bin, "sluice-agent"), args...)
 	return err

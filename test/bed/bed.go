@@ -56,6 +56,8 @@ type Options struct {
 	MTU int
 	// Mode is the agent's --mode; empty means its default.
 	Mode nodes.Mode
+	// AgentArgs are further flags of the agent.
+	AgentArgs []string
 	// RequestTimeout is that of the CNI configuration, such as "4s"; empty means the
 	// plugin's default.
 	RequestTimeout string

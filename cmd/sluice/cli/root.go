@@ -86,9 +86,9 @@ func newRoot(a *app, program string) *cobra.Command {
 rule of which policy stands behind it. With manifests in a folder it does the same
 on a simulated node, without a cluster and without root.
 
-Exit codes: 0 done, for trace: allowed; 1 error; 2 wrong usage; 3 trace: denied;
-4 simulate --expect: some verdict is not the expected one; 5 --strict: a manifest
-or a policy has a problem.`,
+Exit codes: 0 done, for trace: allowed; 1 error, for check: something has failed;
+2 wrong usage; 3 trace: denied; 4 simulate --expect: some verdict is not the
+expected one; 5 --strict: a manifest or a policy has a problem.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -104,7 +104,7 @@ or a policy has a problem.`,
 	flags.StringVar(&a.socket, "socket", socket, "the agent's unix socket; the default is $"+socketVariable+", if set")
 	flags.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long the command may take; 0 is as long as it needs")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "wide", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(a.newTrace(), a.newGet(), a.newSimulate(), a.newVersion())
+	root.AddCommand(a.newTrace(), a.newGet(), a.newCheck(), a.newSimulate(), a.newVersion())
 	for _, cmd := range append(root.Commands(), root) {
 		checkArgs(cmd)
 	}

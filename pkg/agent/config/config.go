@@ -80,6 +80,10 @@ type Config struct {
 
 	// Network is the "name" of the CNI configuration that is served.
 	Network string `json:"network,omitempty"`
+	// CNIConfDir and CNIBinDir are the container runtime's folders of network
+	// configurations and of plugins, as the agent sees them.
+	CNIConfDir string `json:"cniConfDir,omitempty"`
+	CNIBinDir  string `json:"cniBinDir,omitempty"`
 	// Socket is the path of the unix socket for the CNI plugin and the CLI.
 	Socket string `json:"socket,omitempty"`
 	// HealthAddress is where /healthz, /readyz and /metrics are served, "host:port";
@@ -97,7 +101,8 @@ func Default() *Config {
 		OVSDB: "unix:/var/run/openvswitch/db.sock", OVSRunDir: "/var/run/openvswitch", OpenFlow: "native",
 		Bridge: "br-sluice", Gateway: "sluice0", Datapath: "auto",
 		Mode: nodes.Encap, Tunnel: "geneve", Services: "kube-proxy",
-		Network: "sluice", Socket: "/run/sluice/agent.sock", HealthAddress: "127.0.0.1:10351",
+		Network: "sluice", CNIConfDir: "/etc/cni/net.d", CNIBinDir: "/opt/cni/bin",
+		Socket: "/run/sluice/agent.sock", HealthAddress: "127.0.0.1:10351",
 	}
 	logsapi.SetRecommendedLoggingConfiguration(&c.Logging)
 	return c
@@ -144,6 +149,8 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Services, "services", c.Services, "who balances Services: sluice or kube-proxy")
 	fs.StringSliceVar(&c.ServiceCIDRs, "service-cidrs", c.ServiceCIDRs, "the ranges of ClusterIPs (default: each address is led to the bridge by itself)")
 	fs.StringVar(&c.Network, "network", c.Network, "name of the CNI network that is served")
+	fs.StringVar(&c.CNIConfDir, "cni-conf-dir", c.CNIConfDir, "the container runtime's folder of network configurations")
+	fs.StringVar(&c.CNIBinDir, "cni-bin-dir", c.CNIBinDir, "the container runtime's folder of plugins")
 	fs.StringVar(&c.Socket, "socket", c.Socket, "unix socket for the CNI plugin and the CLI")
 	fs.StringVar(&c.HealthAddress, "health-address", c.HealthAddress, "where /healthz, /readyz and /metrics are served; empty for nowhere")
 	logsapi.AddFlags(&c.Logging, fs)

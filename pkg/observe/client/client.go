@@ -110,9 +110,27 @@ func (c *Client) list(ctx context.Context, what string, out any) error {
 // ask does one round trip. An answer that is an error is returned in the
 // agent's words.
 func (c *Client) ask(ctx context.Context, method, what string, body io.Reader, out any) error {
+	resp, err := c.do(ctx, method, what, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	answer, err := c.read(resp, what)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("the answer for %s of the agent at %s is not understood: %w", what, c.socket, err)
+	}
+	return nil
+}
+
+// do sends a request and returns the answer, whose body is the caller's to close,
+// unless it is an error.
+func (c *Client) do(ctx context.Context, method, what string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://agent/v1/"+what, body)
 	if err != nil {
-		return fmt.Errorf("ask the agent for %s: %w", what, err)
+		return nil, fmt.Errorf("ask the agent for %s: %w", what, err)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -120,25 +138,31 @@ func (c *Client) ask(ctx context.Context, method, what string, body io.Reader, o
 		if cause := errors.Unwrap(err); cause != nil {
 			err = cause
 		}
-		return fmt.Errorf("ask the agent at %s for %s: %w", c.socket, what, err)
+		return nil, fmt.Errorf("ask the agent at %s for %s: %w", c.socket, what, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
 	}
 	defer resp.Body.Close()
+	answer, err := c.read(resp, what)
+	if err != nil {
+		return nil, err
+	}
+	var refusal api.Error
+	if json.Unmarshal(answer, &refusal) != nil || refusal.Message == "" {
+		return nil, fmt.Errorf("what serves %s does not answer for %s: status %s; is it a Sluice agent of this version?", c.socket, what, resp.Status)
+	}
+	return nil, errors.New(refusal.Message)
+}
+
+// read reads an answer whole.
+func (c *Client) read(resp *http.Response, what string) ([]byte, error) {
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return fmt.Errorf("read the answer for %s of the agent at %s: %w", what, c.socket, err)
+		return nil, fmt.Errorf("read the answer for %s of the agent at %s: %w", what, c.socket, err)
 	}
 	if len(answer) > maxAnswer {
-		return fmt.Errorf("the answer for %s of the agent at %s is larger than %d bytes", what, c.socket, maxAnswer)
+		return nil, fmt.Errorf("the answer for %s of the agent at %s is larger than %d bytes", what, c.socket, maxAnswer)
 	}
-	if resp.StatusCode != http.StatusOK {
-		var refusal api.Error
-		if json.Unmarshal(answer, &refusal) != nil || refusal.Message == "" {
-			return fmt.Errorf("what serves %s does not answer for %s: status %s; is it a Sluice agent of this version?", c.socket, what, resp.Status)
-		}
-		return errors.New(refusal.Message)
-	}
-	if err := json.Unmarshal(answer, out); err != nil {
-		return fmt.Errorf("the answer for %s of the agent at %s is not understood: %w", what, c.socket, err)
-	}
-	return nil
+	return answer, nil
 }
