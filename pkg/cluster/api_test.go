@@ -110,6 +110,8 @@ func TestAPISource(t *testing.T) {
 		"a lost link loses nothing":              testLostLink,
 		"a restarted server changes nothing":     testRestart,
 		"protobuf is spoken":                     testProtobuf,
+		"Services are those to balance here":     testServices,
+		"an older server has no ServiceCIDRs":    testOlderServer,
 	} {
 		t.Run(test, func(t *testing.T) { run(t, server{s.APIServer, t}) })
 	}

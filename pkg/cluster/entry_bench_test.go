@@ -6,8 +6,10 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 )
 
 // BenchmarkTrim reports what a pod of a replicated workload takes in an
@@ -51,4 +53,48 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// BenchmarkTrimService reports what a Service with a slice of 10 endpoints takes
+// in the informers' stores, in bytes, beside the time to trim both.
+func BenchmarkTrimService(b *testing.B) {
+	trim := trimmer(&shapes{})
+	var entries []any
+	before := heap()
+	for i := 0; b.Loop(); i++ {
+		for _, in := range []any{apiService(i), apiSlice(i)} {
+			e, err := trim(in)
+			if err != nil {
+				b.Fatal(err)
+			}
+			entries = append(entries, e)
+		}
+	}
+	b.ReportMetric(float64(heap()-before)/float64(len(entries)/2), "B/service")
+	runtime.KeepAlive(entries)
+}
+
+func apiService(i int) *corev1.Service {
+	ip := fmt.Sprintf("10.96.%d.%d", i>>8&255, i&255)
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: fmt.Sprintf("namespace-%d", i/10), Name: fmt.Sprintf("service-%d", i), ResourceVersion: fmt.Sprint(1000000 + i)},
+		Spec:       corev1.ServiceSpec{ClusterIP: ip, ClusterIPs: []string{ip}, Ports: []corev1.ServicePort{{Name: "http", Protocol: "TCP", Port: 80}}},
+	}
+}
+
+func apiSlice(i int) *discoveryv1.EndpointSlice {
+	s := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: fmt.Sprintf("namespace-%d", i/10), Name: fmt.Sprintf("service-%d-x7k2p", i),
+			ResourceVersion: fmt.Sprint(2000000 + i), Labels: map[string]string{discoveryv1.LabelServiceName: fmt.Sprintf("service-%d", i)}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Ports:       []discoveryv1.EndpointPort{{Name: ptr.To("http"), Protocol: ptr.To(corev1.ProtocolTCP), Port: ptr.To(int32(8080))}},
+	}
+	for j := range 10 {
+		n := i*10 + j
+		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{
+			Addresses: []string{fmt.Sprintf("10.%d.%d.%d", 128+n>>16, n>>8&255, n&255)}, NodeName: ptr.To(fmt.Sprintf("node-%d.example.net", n%500)),
+			Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true), Serving: ptr.To(true), Terminating: ptr.To(false)},
+		})
+	}
+	return s
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/client-go/tools/cache"
 )
@@ -48,7 +49,7 @@ func TestHandler(t *testing.T) {
 }
 
 func TestTombstonesOfEveryKind(t *testing.T) {
-	for kind, want := range map[string]string{kindPod: "shop/web", kindPolicy: "shop/web", kindNamespace: "web", kindNode: "web"} {
+	for kind, want := range map[string]string{kindPod: "shop/web", kindPolicy: "shop/web", kindNamespace: "web", kindNode: "web", kindService: "shop/web", kindSlice: "shop/web", kindRange: "web"} {
 		if got := identify(lastKnown(kind, cache.DeletedFinalStateUnknown{Key: want})).String(); got != kind+" "+want {
 			t.Errorf("tombstone of %s %s names %s", kind, want, got)
 		}
@@ -62,7 +63,9 @@ func TestEntriesAreKeyedLikeTheirObjects(t *testing.T) {
 	policy := &networkingv1.NetworkPolicy{ObjectMeta: pod.ObjectMeta}
 	node, namespace := &corev1.Node{}, &corev1.Namespace{}
 	node.Name, namespace.Name = "n1", "shop"
-	for _, in := range []any{pod, policy, node, namespace} {
+	service, slice, cidr := &corev1.Service{ObjectMeta: pod.ObjectMeta}, &discoveryv1.EndpointSlice{ObjectMeta: pod.ObjectMeta}, &networkingv1.ServiceCIDR{}
+	cidr.Name = "kubernetes"
+	for _, in := range []any{pod, policy, node, namespace, service, slice, cidr} {
 		want, err := cache.MetaNamespaceKeyFunc(in)
 		wantError(t, err, "")
 		once, err := trim(in)
