@@ -11,25 +11,29 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cni/sluice/test/cluster/own"
 	"github.com/sluice-cni/sluice/test/cluster/suite"
 	"github.com/sluice-cni/sluice/test/cluster/testbed"
 	"github.com/sluice-cni/sluice/test/controlplane"
 )
 
+// sets are the sets of tests there are, the quickest first.
+var sets = append([]suite.Set{own.Set}, suite.Sets...)
+
 func testCommand(dir *string) *cobra.Command {
-	var sets []string
+	var names []string
 	var focus, out string
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "test",
-		Short: "Run Kubernetes' own end-to-end tests in the cluster, and report each",
+		Short: "Run end-to-end tests in the cluster, the project's own and Kubernetes', and report each",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := testbed.Open(*dir)
 			if err != nil {
 				return err
 			}
-			chosen, err := suite.Find(sets)
+			chosen, err := suite.Find(sets, names)
 			if err != nil {
 				return err
 			}
@@ -39,12 +43,12 @@ func testCommand(dir *string) *cobra.Command {
 			return runSets(cmd.Context(), c, chosen, out, timeout, cmd.OutOrStdout())
 		},
 	}
-	var names []string
-	for _, s := range suite.Sets {
-		names = append(names, s.Name)
+	var all []string
+	for _, s := range sets {
+		all = append(all, s.Name)
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&sets, "set", names, "sets of tests")
+	flags.StringSliceVar(&names, "set", all, "sets of tests")
 	flags.StringVar(&focus, "focus", "", "regular expression of the tests, instead of sets")
 	flags.StringVar(&out, "report", "bin/cluster-report", "folder for logs and reports: report.txt, report.md, junit_*.xml")
 	flags.DurationVar(&timeout, "timeout", 90*time.Minute, "time for each set")
@@ -58,7 +62,13 @@ func runSets(ctx context.Context, c *testbed.Cluster, sets []suite.Set, dir stri
 	failed := 0
 	for _, set := range sets {
 		begin := time.Now()
-		results, err := suite.Run(ctx, c, set, suite.Options{Dir: dir, Timeout: timeout, Progress: out})
+		var results []suite.Result
+		var err error
+		if set.Name == own.Set.Name {
+			results, err = own.Run(ctx, c, out)
+		} else {
+			results, err = suite.Run(ctx, c, set, suite.Options{Dir: dir, Timeout: timeout, Progress: out})
+		}
 		if err != nil {
 			return err
 		}
@@ -87,7 +97,10 @@ func runSets(ctx context.Context, c *testbed.Cluster, sets []suite.Set, dir stri
 }
 
 func writeReports(c *testbed.Cluster, dir string, sections []suite.Section) error {
-	title := fmt.Sprintf("Kubernetes %s end-to-end tests: %d nodes, %s, cni %s",
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	title := fmt.Sprintf("Kubernetes %s, %d nodes, %s, cni %s",
 		controlplane.Version, c.Options.Nodes, c.Options.Family, c.Options.CNI)
 	for name, write := range map[string]func(io.Writer) error{
 		"report.txt": func(w io.Writer) error { return suite.WriteList(w, sections) },

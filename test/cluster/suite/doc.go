@@ -5,6 +5,7 @@ package suite
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -22,21 +23,17 @@ var Sets = []Set{
 	{"conformance", `\[sig-network\].*\[Conformance\]`},
 }
 
-// Find returns the sets of the given names.
-func Find(names []string) ([]Set, error) {
-	var sets []Set
+// Find returns those of some sets that have the given names.
+func Find(sets []Set, names []string) ([]Set, error) {
+	var found []Set
 	for _, name := range names {
-		found := false
-		for _, s := range Sets {
-			if s.Name == name {
-				sets, found = append(sets, s), true
-			}
-		}
-		if !found {
+		i := slices.IndexFunc(sets, func(s Set) bool { return s.Name == name })
+		if i < 0 {
 			return nil, fmt.Errorf("there is no set %q of tests", name)
 		}
+		found = append(found, sets[i])
 	}
-	return sets, nil
+	return found, nil
 }
 
 // exclusion are tests that can't run here.

@@ -118,11 +118,11 @@ func TestALineTooLongDoesNotBlockTheSuite(t *testing.T) {
 }
 
 func TestSetsAreFoundByName(t *testing.T) {
-	sets, err := Find([]string{"conformance", "netpol"})
+	sets, err := Find(Sets, []string{"conformance", "netpol"})
 	if err != nil || len(sets) != 2 || sets[0].Name != "conformance" {
 		t.Errorf("got %v, %v", sets, err)
 	}
-	if _, err := Find([]string{"other"}); err == nil || !strings.Contains(err.Error(), `"other"`) {
+	if _, err := Find(Sets, []string{"other"}); err == nil || !strings.Contains(err.Error(), `"other"`) {
 		t.Errorf("a set that is not there: %v", err)
 	}
 }

@@ -18,13 +18,57 @@ import (
 	"github.com/sluice-cni/sluice/test/controlplane"
 )
 
-// installCNI installs what networks pods.
+// installCNI installs what networks pods. The API server, which in other clusters
+// is on a node, asks pods that serve APIs and those that it is the proxy of: so
+// control has routes to pods whatever networks them. It is the router between
+// subnets too.
 func (c *Cluster) installCNI(ctx context.Context) error {
+	ranges, err := c.podRanges(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range c.Plan.Nodes {
+		if err := c.routePods(Control, i, ranges[i]); err != nil {
+			return err
+		}
+	}
 	switch c.Options.CNI {
 	case Sluice:
 		return c.installSluice(ctx)
 	case PTP:
-		return c.installPTP(ctx)
+		return c.installPTP(ranges)
+	}
+	return nil
+}
+
+// podRanges returns the ranges of each node's pods.
+func (c *Cluster) podRanges(ctx context.Context) ([][]netip.Prefix, error) {
+	client, err := c.Client()
+	if err != nil {
+		return nil, err
+	}
+	ranges := make([][]netip.Prefix, len(c.Plan.Nodes))
+	for i, n := range c.Plan.Nodes {
+		node, err := client.CoreV1().Nodes().Get(ctx, n.Name, metav1.GetOptions{})
+		if err != nil {
+			return nil, err
+		}
+		for _, text := range node.Spec.PodCIDRs {
+			cidr, err := netip.ParsePrefix(text)
+			if err != nil {
+				return nil, fmt.Errorf("read the pod ranges of %s: %w", n.Name, err)
+			}
+			ranges[i] = append(ranges[i], cidr)
+		}
+	}
+	return ranges, nil
+}
+
+// routePods makes the routes from a network namespace to a node's pods.
+func (c *Cluster) routePods(from string, node int, ranges []netip.Prefix) error {
+	n := c.Plan.Nodes[node]
+	if err := c.Netns(from).Do(func() error { return routes(ranges, addrs(n.Addrs)) }); err != nil {
+		return fmt.Errorf("route from %s to pods of %s: %w", from, n.Name, err)
 	}
 	return nil
 }
@@ -52,7 +96,7 @@ func (c *Cluster) installSluice(ctx context.Context) error {
 	}
 	manifest, err := os.ReadFile(c.Options.Manifest)
 	if err == nil {
-		manifest, err = configure(manifest, c.Options.Agent)
+		manifest, err = configure(manifest, c.Options.Agent, portmap)
 	}
 	if err != nil {
 		return err
@@ -81,36 +125,15 @@ func (c *Cluster) kubectl(ctx context.Context, stdin []byte, args ...string) err
 }
 
 // installPTP configures the reference plugins on each node, and makes the routes
-// between nodes, and of control to pods.
-func (c *Cluster) installPTP(ctx context.Context) error {
-	client, err := c.Client()
-	if err != nil {
-		return err
-	}
-	ranges := make([][]netip.Prefix, len(c.Plan.Nodes))
+// between nodes. Those to another subnet are control's.
+func (c *Cluster) installPTP(ranges [][]netip.Prefix) error {
 	for i, n := range c.Plan.Nodes {
-		node, err := client.CoreV1().Nodes().Get(ctx, n.Name, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		for _, text := range node.Spec.PodCIDRs {
-			cidr, err := netip.ParsePrefix(text)
-			if err != nil {
-				return fmt.Errorf("read the pod ranges of %s: %w", n.Name, err)
-			}
-			ranges[i] = append(ranges[i], cidr)
-		}
 		if err := c.writePTP(n.Name, ranges[i]); err != nil {
 			return fmt.Errorf("configure the plugins of %s: %w", n.Name, err)
 		}
-	}
-	// Control is the router between subnets: what a node has no route for of its
-	// own, goes there.
-	for i, n := range c.Plan.Nodes {
-		for _, from := range append([]string{Control}, c.neighbours(n)...) {
-			err := c.Netns(from).Do(func() error { return routes(ranges[i], addrs(n.Addrs)) })
-			if err != nil {
-				return fmt.Errorf("route from %s to pods of %s: %w", from, n.Name, err)
+		for _, from := range c.neighbours(n) {
+			if err := c.routePods(from, i, ranges[i]); err != nil {
+				return err
 			}
 		}
 	}
@@ -160,7 +183,7 @@ func (c *Cluster) writePTP(name string, ranges []netip.Prefix) error {
 				"type": "ptp", "mtu": c.Options.MTU,
 				"ipam": map[string]any{"type": "host-local", "dataDir": "/run/cni-ipam", "ranges": subnets, "routes": routes},
 			},
-			map[string]any{"type": "portmap", "backend": "nftables", "capabilities": map[string]bool{"portMappings": true}},
+			portmap,
 		},
 	}, "", "  ")
 	if err != nil {

@@ -17,6 +17,8 @@ data:
   agent.yaml: |
     datapath: auto
     kind: AgentConfiguration
+  10-sluice.conflist: |
+    {"name": "sluice", "plugins": [{"type": "sluice-cni"}]}
   other: kept
 ---
 kind: Namespace
@@ -30,6 +32,18 @@ func TestFieldsOfTheAgentAreSetInTheManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"mode: noEncap\n", "mtu: 1400\n", "datapath: netdev\n", "kind: AgentConfiguration\n", "other: kept", "name: x", "name: y"} {
+		if !strings.Contains(string(got), want) {
+			t.Errorf("%q is not in\n%s", want, got)
+		}
+	}
+}
+
+func TestPluginsAreAddedToTheChainInTheManifest(t *testing.T) {
+	got, err := configure([]byte(manifest), nil, map[string]any{"type": "portmap"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"name":"sluice","plugins":[{"type":"sluice-cni"},{"type":"portmap"}]`, "datapath: auto\n", "other: kept"} {
 		if !strings.Contains(string(got), want) {
 			t.Errorf("%q is not in\n%s", want, got)
 		}
