@@ -103,7 +103,7 @@ cluster: build-cluster image ## a Kubernetes cluster on this machine; CLUSTER='-
 	$(SUDO) bin/cluster up --image bin/sluice-image.tar $(CLUSTER)
 
 .PHONY: test-cluster
-test-cluster: build-cluster image ## Kubernetes' own tests of networks in such a cluster; SUITE='--set netpol' chooses
+test-cluster: build-cluster image ## tests in such a cluster, the project's and Kubernetes' own; SUITE='--set own' chooses
 	build/kubernetes/build.sh e2e.test >/dev/null
 	SLUICE_WHOLE_CLUSTERS=1 go test $(TESTFLAGS) $(AS_ROOT) ./test/cluster/testbed
 	trap '$(SUDO) bin/cluster down' EXIT; \

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -37,7 +38,10 @@ func testCommand(dir *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if focus != "" {
+			switch own := len(names) == 1 && names[0] == own.Set.Name; {
+			case focus != "" && own:
+				chosen[0].Focus = focus
+			case focus != "":
 				chosen = []suite.Set{{Name: "focus", Focus: focus}}
 			}
 			return runSets(cmd.Context(), c, chosen, out, timeout, cmd.OutOrStdout())
@@ -49,7 +53,7 @@ func testCommand(dir *string) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVar(&names, "set", all, "sets of tests")
-	flags.StringVar(&focus, "focus", "", "regular expression of the tests, instead of sets")
+	flags.StringVar(&focus, "focus", "", "regular expression of the tests: of the project's own with --set own, else of all of Kubernetes'")
 	flags.StringVar(&out, "report", "bin/cluster-report", "folder for logs and reports: report.txt, report.md, junit_*.xml")
 	flags.DurationVar(&timeout, "timeout", 90*time.Minute, "time for each set")
 	return cmd
@@ -65,7 +69,10 @@ func runSets(ctx context.Context, c *testbed.Cluster, sets []suite.Set, dir stri
 		var results []suite.Result
 		var err error
 		if set.Name == own.Set.Name {
-			results, err = own.Run(ctx, c, out)
+			var focus *regexp.Regexp
+			if focus, err = regexp.Compile(set.Focus); err == nil {
+				results, err = own.Run(ctx, c, focus, out)
+			}
 		} else {
 			results, err = suite.Run(ctx, c, set, suite.Options{Dir: dir, Timeout: timeout, Progress: out})
 		}

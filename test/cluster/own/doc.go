@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"time"
 
 	"github.com/sluice-cni/sluice/test/cluster/suite"
@@ -66,9 +67,9 @@ func services(c *testbed.Cluster) string {
 // Timeout bounds one test.
 const Timeout = 2 * time.Minute
 
-// Run runs the suite. Progress gets a line for each test as it ends. What the
-// tests made is gone afterwards.
-func Run(ctx context.Context, c *testbed.Cluster, progress io.Writer) (results []suite.Result, err error) {
+// Run runs the tests of the suite whose names match. Progress gets a line for each
+// as it ends. What the tests made is gone afterwards.
+func Run(ctx context.Context, c *testbed.Cluster, focus *regexp.Regexp, progress io.Writer) (results []suite.Result, err error) {
 	e, err := setUp(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("set up the tests of set %s: %w", Set.Name, err)
@@ -79,6 +80,9 @@ func Run(ctx context.Context, c *testbed.Cluster, progress io.Writer) (results [
 		}
 	}()
 	for _, t := range tests {
+		if !focus.MatchString(t.name) {
+			continue
+		}
 		r := suite.Result{Test: t.name, State: suite.Unreached, Reason: "the suite ended before it"}
 		if ctx.Err() == nil {
 			r = t.result(ctx, e)

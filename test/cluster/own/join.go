@@ -8,10 +8,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,39 +32,49 @@ const guestNumber = 99
 // nodeComesAndGoes has a node join at one address of the host outside and move to
 // another one.
 func nodeComesAndGoes(ctx context.Context, e *env) error {
-	first := e.outside.Addrs[0]
-	second := neighbourOf(first)
-	prefix := e.cluster.Plan.Subnets[0].Router[0]
-	remove, err := e.addAddr(netip.PrefixFrom(second, prefix.Bits()))
-	if err != nil {
+	var second []netip.Prefix // the next ones, which no node has
+	for _, p := range e.cluster.Plan.Subnets[0].Router {
+		second = append(second, netip.PrefixFrom(p.Addr().Next(), p.Bits()))
+	}
+	if err := e.changeAddrs(netlink.AddrReplace, second); err != nil {
 		return err
 	}
-	err = e.follow(ctx, first, second)
-	return errors.Join(err, e.deleteGuest(context.WithoutCancel(ctx)), remove())
+	err := e.follow(ctx, e.outside.Addrs, addrsOf(second))
+	return errors.Join(err, e.deleteGuest(context.WithoutCancel(ctx)), e.changeAddrs(netlink.AddrDel, second))
 }
 
-// neighbourOf is the next address: the second after the router's, which no node has.
-func neighbourOf(a netip.Addr) netip.Addr { return a.Next() }
+func addrsOf(prefixes []netip.Prefix) (addrs []netip.Addr) {
+	for _, p := range prefixes {
+		addrs = append(addrs, p.Addr())
+	}
+	return addrs
+}
 
-// addAddr gives the host outside one more address of the nodes' subnet.
-func (e *env) addAddr(p netip.Prefix) (remove func() error, err error) {
-	do := func(f func(netlink.Link, *netlink.Addr) error) error {
-		return e.outside.Do(func() error {
-			link, err := netlink.LinkByName(e.cluster.Plan.Subnets[0].Name)
-			if err != nil {
-				return err
-			}
+// changeAddrs adds addresses of the nodes' subnet to the host outside, or removes
+// them.
+func (e *env) changeAddrs(change func(netlink.Link, *netlink.Addr) error, prefixes []netip.Prefix) error {
+	return e.outside.Do(func() error {
+		link, err := netlink.LinkByName(e.cluster.Plan.Subnets[0].Name)
+		if err != nil {
+			return err
+		}
+		for _, p := range prefixes {
 			addr, err := netlink.ParseAddr(p.String())
 			if err != nil {
 				return err
 			}
-			return f(link, addr)
-		})
-	}
-	return func() error { return do(netlink.AddrDel) }, do(netlink.AddrReplace)
+			if p.Addr().Is6() {
+				addr.Flags = unix.IFA_F_NODAD // nobody else has it
+			}
+			if err := change(link, addr); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-func (e *env) follow(ctx context.Context, first, second netip.Addr) error {
+func (e *env) follow(ctx context.Context, first, second []netip.Addr) error {
 	nodes := e.client.CoreV1().Nodes()
 	ranges := e.guestRanges()
 	object := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: guest}, Spec: corev1.NodeSpec{PodCIDR: ranges[0].String()}}
@@ -72,13 +84,16 @@ func (e *env) follow(ctx context.Context, first, second netip.Addr) error {
 	if _, err := nodes.Create(ctx, object, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("create node %s: %w", guest, err)
 	}
-	for _, at := range []netip.Addr{first, second} {
+	for _, addrs := range [][]netip.Addr{first, second} {
 		err := until(ctx, func() error {
 			object, err := nodes.Get(ctx, guest, metav1.GetOptions{})
 			if err != nil {
 				return err
 			}
-			object.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: at.String()}}
+			object.Status.Addresses = nil
+			for _, a := range addrs {
+				object.Status.Addresses = append(object.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: a.String()})
+			}
 			_, err = nodes.UpdateStatus(ctx, object, metav1.UpdateOptions{})
 			return err // it may have been changed meanwhile
 		})
@@ -86,8 +101,8 @@ func (e *env) follow(ctx context.Context, first, second netip.Addr) error {
 			return fmt.Errorf("set the address of node %s: %w", guest, err)
 		}
 		for _, r := range ranges {
-			if err := until(ctx, func() error { return e.leadsTo(ctx, r, at) }); err != nil {
-				return fmt.Errorf("pods in %s of the node at %s: %w", r, at, err)
+			if err := until(ctx, func() error { return e.leadsTo(ctx, r, addrs) }); err != nil {
+				return fmt.Errorf("pods in %s of the node at %s: %w", r, addrs, err)
 			}
 		}
 	}
@@ -95,7 +110,7 @@ func (e *env) follow(ctx context.Context, first, second netip.Addr) error {
 		return err
 	}
 	for _, r := range ranges {
-		if err := until(ctx, func() error { return e.leadsNowhere(ctx, r, second) }); err != nil {
+		if err := until(ctx, func() error { return e.leadsNowhere(ctx, r, second[0]) }); err != nil {
 			return fmt.Errorf("pods in %s of the node that has gone: %w", r, err)
 		}
 	}
@@ -129,13 +144,14 @@ func (e *env) encapsulates() bool {
 }
 
 // leadsTo checks that what a pod sends to one of a range gets to an address of
-// the host outside, in the tunnel if there is one, else by the kernel's route.
-func (e *env) leadsTo(ctx context.Context, to netip.Prefix, at netip.Addr) error {
+// the host outside: to the first in the tunnel if there is one, else to that of
+// its family by the kernel's route.
+func (e *env) leadsTo(ctx context.Context, to netip.Prefix, at []netip.Addr) error {
 	if e.encapsulates() {
-		return e.tunnelled(ctx, to, at)
+		return e.tunnelled(ctx, to, at[0])
 	}
 	via, err := e.routeTo(to)
-	if err == nil && via != at && via.Is4() == at.Is4() {
+	if err == nil && !slices.Contains(at, via) {
 		err = fmt.Errorf("the route leads to %s", via)
 	}
 	return err
