@@ -1,9 +1,10 @@
 package flows
 
-// Counted is a kind of flow whose counters tell verdicts, and the tables in which
-// its flows stand.
+// Counted is a kind of flow whose counters tell verdicts.
 type Counted struct {
-	Kind   Kind
+	Kind Kind
+	// Tables are those in which its flows stand; nil for a kind whose flows have all
+	// the same cookie, of object 0: a switch finds them by it in any table.
 	Tables []Table
 }
 
@@ -17,9 +18,9 @@ var CountedKinds = []Counted{
 	{KindEgressPending, []Table{TableEgressDefault}},
 	{KindIngressPending, []Table{TableIngressDefault}},
 	{KindSpoof, []Table{TableClassifier, TableConntrackState}},
-	{KindInvalid, []Table{TableConntrackState}},
-	{KindUnroutable, []Table{TableRoute}},
-	{KindEncapsulated, []Table{TableRoute}},
+	{KindInvalid, nil},
+	{KindUnroutable, nil},
+	{KindEncapsulated, nil},
 }
 
 // KindMask matches the cookies of all objects of a kind.

@@ -76,6 +76,15 @@ func (b *Bridge) Ping(ctx context.Context) error {
 	return nil
 }
 
+// ConnectionsLost returns how many OpenFlow connections to the bridge were lost;
+// one that is spoken to by ovs-ofctl keeps none.
+func (b *Bridge) ConnectionsLost() uint64 {
+	if b.native == nil {
+		return 0
+	}
+	return b.native.channel.Lost()
+}
+
 // pingInterval is how often Wait asks again.
 const pingInterval = 50 * time.Millisecond
 

@@ -84,3 +84,18 @@ func Find(rundir, daemon string) (string, error) {
 	}
 	return path, nil
 }
+
+// Run names the run of a daemon that goes on now: it is another after a restart,
+// even if the process has the same id, as in a container. It is that of the
+// control socket, which a daemon makes anew at its start.
+func Run(rundir, daemon string) (string, error) {
+	path, err := Find(rundir, daemon)
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fmt.Errorf("look at the control socket of %s: %w", daemon, err)
+	}
+	return fmt.Sprintf("%s@%d", filepath.Base(path), info.ModTime().UnixNano()), nil
+}

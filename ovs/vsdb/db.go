@@ -47,7 +47,8 @@ type DB struct {
 	failure error         // why there is none
 	moved   chan struct{} // closed and replaced when session changes
 
-	writes atomic.Uint64 // transactions that were to change something
+	sessions atomic.Uint64 // how many there have been
+	writes   atomic.Uint64 // transactions that were to change something
 }
 
 // Dial connects to the database and returns once its replica is filled. It
@@ -87,6 +88,9 @@ func (db *DB) Connected() bool {
 	return s != nil
 }
 
+// Reconnects returns how many connections there have been after the first.
+func (db *DB) Reconnects() uint64 { return max(db.sessions.Load(), 1) - 1 }
+
 // WaitReady waits for a connection with a filled replica, or for the end of the
 // context.
 func (db *DB) WaitReady(ctx context.Context) error {
@@ -111,6 +115,7 @@ func (db *DB) run(ctx context.Context) {
 			continue
 		}
 		wait = minBackoff
+		db.sessions.Add(1)
 		db.publish(s, nil)
 		db.logger.V(2).Info("Connected to ovsdb-server", "endpoint", db.endpoint)
 		select {

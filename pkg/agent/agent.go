@@ -20,8 +20,11 @@ import (
 	"github.com/sluice-cni/sluice/pkg/check/verdicts"
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/cni"
+	"github.com/sluice-cni/sluice/pkg/cni/wire"
 	"github.com/sluice-cni/sluice/pkg/enforce"
+	"github.com/sluice-cni/sluice/pkg/metrics"
 	"github.com/sluice-cni/sluice/pkg/observe"
+	"github.com/sluice-cni/sluice/pkg/stats"
 	"github.com/sluice-cni/sluice/pkg/verdict"
 )
 
@@ -42,6 +45,8 @@ type Agent struct {
 	node     *node
 	cni      *cni.Server
 	store    *verdicts.Store
+	stats    *stats.Collector
+	metrics  *metrics.Metrics
 }
 
 // Run runs the agent until ctx is done. The bridge and its flows, the gateway
@@ -64,15 +69,25 @@ func Run(ctx context.Context, cfg *config.Config) error {
 	if a.node, err = newNode(a, datapathType(ctx, a.db, cfg.Datapath, cfg.Bridge)); err != nil {
 		return err
 	}
+	look := func(ctx context.Context, view func(enforce.View)) error { return a.enforcer.Look(ctx, view) }
+	a.stats = stats.New(ctx, stats.Config{Bridge: a.bridge, Generation: a.vswitchd.run, Look: look, File: cfg.StatsPath()})
+	a.metrics = metrics.New(metrics.Sources{
+		Ready: a.ready, Look: look, FlowsByTable: a.bridge.FlowsByTable, OpenFlowLost: a.bridge.ConnectionsLost,
+		OVSDB:    func() (bool, uint64) { return a.db.Connected(), a.db.Reconnects() },
+		Vswitchd: func() (bool, uint64) { return a.vswitchd.up.Load(), a.vswitchd.restarts.Load() },
+		Stats:    a.stats, Rules: cfg.RuleMetrics,
+	})
 	a.enforcer = enforce.New(enforce.Config{
 		Node: cfg.NodeName, Bridge: a.bridge, Connections: a.vswitchd, PortAddresses: cfg.Manifests != "",
-		Watch:     verdict.Denials(verdict.Rates),
+		Watch:    verdict.Denials(verdict.Rates),
+		Counters: a.stats, Hooks: a.metrics.Hooks(),
 		OnProblem: func(err error) { klog.FromContext(ctx).Info("Input that can't be used", "problem", err.Error()) },
 	})
 	a.verdicts = verdict.New(verdict.Config{Node: cfg.NodeName, Bridge: a.bridge, Enforcer: a.enforcer})
 	a.cni = cni.NewServer(cni.Options{
 		Ports: a.db, Enforcer: enforcerPorts{a}, Pool: a.node.pool, Bridge: cfg.Bridge, Network: cfg.Network,
 		MTU: a.node.mtu, ChecksumInSoftware: a.node.userspace(),
+		OnCommand: func(c wire.Command, took time.Duration, code uint) { a.metrics.Command(string(c), took, code) },
 	})
 	return a.run(ctx)
 }
@@ -97,6 +112,7 @@ func (a *Agent) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.enforcer.Run(ctx) })
 	group.Go(func() error { return a.verdicts.Run(ctx) })
+	group.Go(func() error { return a.stats.Run(ctx) })
 	for _, l := range listeners {
 		group.Go(func() error { return serve(ctx, l) })
 	}
@@ -171,7 +187,7 @@ func (a *Agent) socketMux() http.Handler {
 	mux := http.NewServeMux()
 	a.cni.Register(mux)
 	observer := observe.New(observe.Config{
-		Enforcer: a.enforcer, Vswitchd: a.vswitchd.client, Bridge: a.cfg.Bridge, Node: a.cfg.NodeName,
+		Enforcer: a.enforcer, Vswitchd: a.vswitchd.client, Stats: a.stats, Bridge: a.cfg.Bridge, Node: a.cfg.NodeName,
 		Network: a.node.network,
 	})
 	observer.Register(mux)

@@ -20,6 +20,7 @@ type vswitchd struct {
 	runDir   string
 	datapath atomic.Pointer[string] // its type
 	up       atomic.Bool            // a connection is kept to it
+	restarts atomic.Uint64
 }
 
 func newVswitchd(runDir string) *vswitchd { return &vswitchd{runDir: runDir} }
@@ -35,6 +36,9 @@ func (v *vswitchd) client() (*unixctl.Client, error) {
 	}
 	return unixctl.New(path), nil
 }
+
+// run names the ovs-vswitchd that runs now.
+func (v *vswitchd) run() (string, error) { return unixctl.Run(v.runDir, "ovs-vswitchd") }
 
 // Dump implements enforce.Connections.
 func (v *vswitchd) Dump(ctx context.Context, zone uint16) ([]conntrack.Entry, error) {
@@ -102,6 +106,7 @@ func (v *vswitchd) watch(ctx context.Context, restarted func(context.Context)) e
 		}
 		v.up.Store(true)
 		if !first {
+			v.restarts.Add(1)
 			restarted(ctx)
 		}
 		first = false

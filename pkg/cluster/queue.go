@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // queue carries events from the informers' goroutines to the one that emits.
@@ -19,8 +20,12 @@ func (q *queue) push(events ...Event) {
 	if len(events) == 0 {
 		return
 	}
+	now := time.Now()
 	q.mu.Lock()
-	q.events = append(q.events, events...)
+	for _, e := range events {
+		e.Heard = now
+		q.events = append(q.events, e)
+	}
 	q.mu.Unlock()
 	select {
 	case q.ready <- struct{}{}:

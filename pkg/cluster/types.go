@@ -8,6 +8,7 @@ package cluster
 
 import (
 	"net/netip"
+	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
 )
@@ -78,6 +79,9 @@ type Node struct {
 // or Synced is true, or Problem is set. Objects are shared between events and
 // with the source; whoever receives one must not change it.
 type Event struct {
+	// Heard is when the source heard of the change: for an API server when the
+	// informer handed it over. Zero if that is not known.
+	Heard time.Time
 	// Deleted is true if the object is gone; its last known state, or at least its
 	// name, is then in the object field.
 	Deleted   bool

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 	"golang.org/x/sys/unix"
@@ -34,7 +35,7 @@ func (s *Server) Register(mux *http.ServeMux) {
 		{wire.GC, silent(s.GC)},
 		{wire.Status, silent(s.Status)},
 	} {
-		mux.Handle(http.MethodPost+" "+c.Path(), handler(c.Command, c.run))
+		mux.Handle(http.MethodPost+" "+c.Path(), s.handler(c.Command, c.run))
 	}
 }
 
@@ -42,10 +43,11 @@ type command func(context.Context, wire.Request) (json.RawMessage, error)
 
 // handler answers one command. The request's context ends when the plugin goes
 // away, and then the command gives up.
-func handler(name wire.Command, run command) http.Handler {
+func (s *Server) handler(name wire.Command, run command) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The body is read to its end: only then does net/http watch for the
 		// connection being closed.
+		begun := time.Now()
 		var resp wire.Response
 		status := http.StatusOK
 		req, err := decode(w, r)
@@ -62,6 +64,13 @@ func handler(name wire.Command, run command) http.Handler {
 			}
 			klog.FromContext(r.Context()).V(level).Info("CNI command failed", "command", name,
 				"containerID", req.ContainerID, "ifName", req.IfName, "code", resp.Error.Code, "err", err)
+		}
+		if s.cfg.OnCommand != nil {
+			var code uint
+			if resp.Error != nil {
+				code = resp.Error.Code
+			}
+			s.cfg.OnCommand(name, time.Since(begun), code)
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)

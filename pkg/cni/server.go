@@ -13,8 +13,10 @@ package cni
 
 import (
 	"context"
+	"time"
 
 	"github.com/sluice-cni/sluice/ovs/vsdb"
+	"github.com/sluice-cni/sluice/pkg/cni/wire"
 	"github.com/sluice-cni/sluice/pkg/ipam"
 )
 
@@ -63,6 +65,9 @@ type Options struct {
 	MTU func() int
 	// ChecksumInSoftware is for the userspace datapath: see podlink.Link.
 	ChecksumInSoftware bool
+	// OnCommand hears of each command that has ended: how long it took, and the code
+	// of its error, zero if it succeeded. It may be nil.
+	OnCommand func(command wire.Command, took time.Duration, code uint)
 }
 
 // Server serves CNI commands. It is safe for concurrent use.

@@ -31,6 +31,10 @@ type Config struct {
 	Connections Connections
 	// Watch says which verdicts the bridge tells of at first.
 	Watch flows.Watch
+	// Counters hears of bundles before they are sent; nil if nobody counts.
+	Counters Counters
+	// Hooks hear what the enforcer does.
+	Hooks Hooks
 	// OnProblem hears of input that could not be used, from the loop; it must not
 	// block. It may be nil.
 	OnProblem func(error)
@@ -59,7 +63,9 @@ type Enforcer struct {
 	meters    map[uint32]openflow.Meter
 	unmetered error
 	// Counters, see Stats.
-	commits, written, failed uint64
+	commits, written, failed, refused, resyncs uint64
+	// heard is when the events were heard that are not on the bridge yet.
+	heard []time.Time
 	// problems of the policies that are there.
 	problems map[cluster.Key][]policy.Problem
 	// rejected are ports the pipeline refused, with what was to be done.
@@ -160,6 +166,9 @@ func (e *Enforcer) absorb(rs []*request, waiting *[]*request) []*request {
 			continue
 		case r.events != nil:
 			for _, ev := range r.events {
+				if e.started && !ev.Heard.IsZero() {
+					e.heard = append(e.heard, ev.Heard)
+				}
 				e.synced = e.synced || ev.Synced
 				if p := ev.Policy; p != nil {
 					delete(e.problems, cluster.Key{Namespace: p.Namespace, Name: p.Name})
@@ -183,6 +192,7 @@ func (e *Enforcer) absorb(rs []*request, waiting *[]*request) []*request {
 			e.compiler.DeletePort(r.gone)
 		case r.resync:
 			e.stale = true
+			e.resyncs++
 		}
 		*waiting = append(*waiting, r)
 	}
@@ -241,13 +251,17 @@ func (e *Enforcer) turn(ctx context.Context) error {
 		tx.Append(openflow.DiffGroups(allGroups(e.pipeline), actual.groups))
 	}
 	if !tx.Empty() {
-		if err := e.cfg.Bridge.Commit(ctx, tx); err != nil {
+		if err := e.commit(ctx, tx); err != nil {
 			e.stale = true // the pipeline is ahead of the bridge
+			if _, refused := errors.AsType[*openflow.BundleError](err); refused {
+				e.refused++
+			}
 			return fmt.Errorf("write the bridge's flows: %w", err)
 		}
 		e.commits++
 		e.written += uint64(tx.Len())
 	}
+	e.heard = nil
 	e.stale = false
 	e.dropMeters(ctx)
 	// ovs-vswitchd does nothing else while it dumps connections: they are judged

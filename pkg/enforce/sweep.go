@@ -97,12 +97,23 @@ func (s *sweeper) settle(ctx context.Context, settled chan<- struct{}) {
 	settled <- struct{}{} // has a place: there is one settle at a time
 }
 
-// zone sweeps one zone: dump, judge, flush. What would now be denied, or belongs
-// to a pod that is gone, is removed, so that its next packet is judged as a new connection's.
+// zone sweeps one zone and tells of it.
 func (s *sweeper) zone(ctx context.Context, zone uint16) error {
+	begun, before := time.Now(), s.cut.Load()
+	connections, err := s.judge(ctx, zone)
+	if swept := s.e.cfg.Hooks.Swept; swept != nil && err == nil {
+		swept(Swept{Zone: zone, Connections: connections, Cut: int(s.cut.Load() - before), Took: time.Since(begun)})
+	}
+	return err
+}
+
+// judge dumps, judges and flushes, and returns how many connections there were.
+// What would now be denied, or belongs to a pod that is gone, is removed, so that
+// its next packet is judged as a new connection's.
+func (s *sweeper) judge(ctx context.Context, zone uint16) (int, error) {
 	entries, err := s.connections.Dump(ctx, zone)
 	if err != nil || len(entries) == 0 {
-		return err
+		return 0, err
 	}
 	var denied []conntrack.Tuple
 	err = s.e.Look(ctx, func(v View) {
@@ -114,18 +125,18 @@ func (s *sweeper) zone(ctx context.Context, zone uint16) error {
 		}
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, t := range denied {
 		switch err := s.connections.Flush(ctx, zone, t); {
 		case errors.Is(err, conntrack.ErrUnflushable):
 			continue // its packets are judged one by one (flows.Node.UserspaceConntrack)
 		case err != nil:
-			return err
+			return 0, err
 		}
 		s.cut.Add(1)
 	}
-	return nil
+	return len(entries), nil
 }
 
 // connectionOf returns the connection that a tracked one began as: to the endpoint

@@ -56,7 +56,7 @@ func (v View) Ready() bool { return v.e.started && !v.e.stale }
 
 // Stats counts what was written.
 func (v View) Stats() Stats {
-	return Stats{Bundles: v.e.commits, Flows: v.e.written, Failed: v.e.failed, Cut: v.e.sweep.cut.Load()}
+	return Stats{Bundles: v.e.commits, Flows: v.e.written, Failed: v.e.failed, Refused: v.e.refused, Resyncs: v.e.resyncs, Cut: v.e.sweep.cut.Load()}
 }
 
 // Problems lists what is wrong with policies that are there, by policy.
@@ -78,6 +78,11 @@ type Stats struct {
 	Bundles, Flows uint64
 	// Failed is how often the bridge could not be read or written.
 	Failed uint64
+	// Refused is how many bundles the switch has refused; they are among Failed.
+	Refused uint64
+	// Resyncs is how often the bridge was compared with what it should hold because
+	// ovs-vswitchd had started anew.
+	Resyncs uint64
 	// Cut is how many live connections lost their permission and were removed
 	// from connection tracking.
 	Cut uint64

@@ -47,6 +47,7 @@ func (c Cleanup) Run(ctx context.Context) error {
 		c.bridge(ctx),
 		c.links(),
 		c.file(c.Plugin),
+		c.file(c.Config.StatsPath()),
 		c.file(c.Config.Socket),
 	)
 }

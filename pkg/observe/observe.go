@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-cni/sluice/pkg/enforce"
 	"github.com/sluice-cni/sluice/pkg/nodes"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
+	"github.com/sluice-cni/sluice/pkg/stats"
 )
 
 // Config says what to observe.
@@ -22,6 +23,8 @@ type Config struct {
 	Enforcer *enforce.Enforcer
 	// Vswitchd returns the control socket of the ovs-vswitchd that runs now.
 	Vswitchd func() (*unixctl.Client, error)
+	// Stats are the statistics; nil if nobody counts.
+	Stats *stats.Collector
 	// Bridge is the bridge's name, Node the node's.
 	Bridge, Node string
 	// Network returns how other nodes are reached, with a nil plan if that is not
@@ -43,12 +46,14 @@ func New(cfg Config) *Observer {
 
 // Ports lists the pods' ports by pod.
 func (o *Observer) Ports(ctx context.Context) ([]api.Port, error) {
+	o.collect(ctx)
 	var out []api.Port
 	err := o.cfg.Enforcer.Look(ctx, func(v enforce.View) {
 		for name, p := range v.Ports() {
 			port := api.Port{
 				Name: name, OFPort: p.OFPort, Pod: p.Pod.String(), UID: p.UID, MAC: p.MAC.String(), Addrs: texts(p.Addrs), State: "open",
 				EgressBy: keys(v.Compiler().Isolating(p.Pod, flows.Egress)), IngressBy: keys(v.Compiler().Isolating(p.Pod, flows.Ingress)),
+				Stats: o.portStats(name),
 			}
 			now, known := v.Pipeline().Port(name)
 			switch {
@@ -66,12 +71,14 @@ func (o *Observer) Ports(ctx context.Context) ([]api.Port, error) {
 
 // Policies lists the NetworkPolicies of the cluster by name.
 func (o *Observer) Policies(ctx context.Context) ([]api.Policy, error) {
+	o.collect(ctx)
 	var out []api.Policy
 	err := o.cfg.Enforcer.Look(ctx, func(v enforce.View) {
 		for _, p := range v.Compiler().Policies() {
 			policy := api.Policy{
 				Name: p.Key.String(), Subjects: p.Subjects, Active: p.Active,
 				Pods: keys(v.Compiler().PodsOf(p.Key)), Isolates: []string{},
+				Stats: o.policyStats(p.Key),
 			}
 			for _, d := range flows.Directions {
 				if p.Isolates[d] {
@@ -80,6 +87,7 @@ func (o *Observer) Policies(ctx context.Context) ([]api.Policy, error) {
 			}
 			for _, k := range p.Rules {
 				if r := RuleOf(v, k); r != nil {
+					r.Stats = o.ruleStats(k)
 					policy.Rules = append(policy.Rules, *r)
 				}
 			}

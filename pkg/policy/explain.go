@@ -72,6 +72,12 @@ func (c *Compiler) Policies() []PolicyInfo {
 	return out
 }
 
+// Has reports whether the cluster has a policy.
+func (c *Compiler) Has(policy cluster.Key) bool {
+	p := c.policies[policy]
+	return p != nil && p.policy != nil
+}
+
 // PodsOf returns the pods anywhere in the cluster that a policy applies to,
 // sorted.
 func (c *Compiler) PodsOf(policy cluster.Key) []cluster.Key {

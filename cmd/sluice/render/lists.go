@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,8 +13,10 @@ import (
 // Ports lays out the pods' ports.
 func Ports(w io.Writer, s Style, ports []api.Port) error {
 	t := table{style: s}
+	counted := slices.ContainsFunc(ports, func(p api.Port) bool { return p.Stats != nil })
 	if s.Wide {
-		t.header("POD", "PORT", "OFPORT", "ADDRESSES", "STATE", "EGRESS ISOLATED BY", "INGRESS ISOLATED BY", "MAC", "UID")
+		t.header(columns(counted, []string{"POD", "PORT", "OFPORT", "ADDRESSES", "STATE"}, []string{"DENIED", "PENDING", "SINCE"},
+			[]string{"EGRESS ISOLATED BY", "INGRESS ISOLATED BY", "MAC", "UID"})...)
 	} else {
 		t.header("POD", "PORT", "OFPORT", "ADDRESSES", "STATE")
 	}
@@ -27,6 +30,9 @@ func Ports(w io.Writer, s Style, ports []api.Port) error {
 		}
 		row := []cell{{text: p.Pod}, {text: p.Name}, {text: strconv.Itoa(int(p.OFPort))}, {text: list(p.Addrs)}, state}
 		if s.Wide {
+			if counted {
+				row = append(row, portStats(p.Stats)...)
+			}
 			row = append(row, cell{text: list(p.EgressBy)}, cell{text: list(p.IngressBy)}, cell{text: p.MAC}, cell{text: orDash(p.UID)})
 		}
 		t.cells(row...)
@@ -37,8 +43,10 @@ func Ports(w io.Writer, s Style, ports []api.Port) error {
 // Policies lays out the cluster's policies.
 func Policies(w io.Writer, s Style, policies []api.Policy) error {
 	t := table{style: s}
+	counted := slices.ContainsFunc(policies, func(p api.Policy) bool { return p.Stats != nil })
 	if s.Wide {
-		t.header("NAME", "ISOLATES", "RULES", "ON THIS NODE", "PROBLEMS", "APPLIES TO", "PODS")
+		t.header(columns(counted, []string{"NAME", "ISOLATES", "RULES", "ON THIS NODE"}, []string{"ALLOWED", "DENIED", "SINCE"},
+			[]string{"PROBLEMS", "APPLIES TO", "PODS"})...)
 	} else {
 		t.header("NAME", "ISOLATES", "RULES", "PODS", "ON THIS NODE", "PROBLEMS")
 	}
@@ -53,7 +61,11 @@ func Policies(w io.Writer, s Style, policies []api.Policy) error {
 		row := []cell{{text: p.Name}, {text: list(p.Isolates)}, {text: strconv.Itoa(len(p.Rules))}}
 		if s.Wide {
 			problems.text = orDash(strings.Join(p.Problems, "; "))
-			row = append(row, cell{text: active}, problems, cell{text: p.Subjects}, cell{text: list(p.Pods)})
+			row = append(row, cell{text: active})
+			if counted {
+				row = append(row, policyStats(p.Stats)...)
+			}
+			row = append(row, problems, cell{text: p.Subjects}, cell{text: list(p.Pods)})
 		} else {
 			row = append(row, cell{text: strconv.Itoa(len(p.Pods))}, cell{text: active}, problems)
 		}
@@ -65,17 +77,21 @@ func Policies(w io.Writer, s Style, policies []api.Policy) error {
 // Rules lays out the rules in force.
 func Rules(w io.Writer, s Style, rules []api.Rule) error {
 	t := table{style: s}
+	counted := slices.ContainsFunc(rules, func(r api.Rule) bool { return r.Stats != nil })
 	if s.Wide {
-		t.header("POLICY", "DIRECTION", "RULE", "ID", "ALLOWS", "KEY")
+		t.header(columns(counted, []string{"POLICY", "DIRECTION", "RULE", "ID", "ALLOWS"}, []string{"ATTEMPTS", "SINCE"}, []string{"KEY"})...)
 	} else {
 		t.header("POLICY", "DIRECTION", "RULE", "ID", "ALLOWS")
 	}
 	for _, r := range rules {
-		row := []string{r.Policy, r.Direction, strconv.Itoa(r.Index), strconv.Itoa(int(r.ID)), r.Text}
+		row := []cell{{text: r.Policy}, {text: r.Direction}, {text: strconv.Itoa(r.Index)}, {text: strconv.Itoa(int(r.ID))}, {text: r.Text}}
 		if s.Wide {
-			row = append(row, r.Key)
+			if counted {
+				row = append(row, ruleStats(r.Stats)...)
+			}
+			row = append(row, cell{text: r.Key})
 		}
-		t.row(row...)
+		t.cells(row...)
 	}
 	return t.write(w, "")
 }

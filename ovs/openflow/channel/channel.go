@@ -22,6 +22,7 @@ type Channel struct {
 	conn  *Conn
 	users int
 	timer *time.Timer
+	lost  uint64
 }
 
 // New returns a channel that dials when it is used; it keeps a connection for
@@ -75,6 +76,9 @@ func (ch *Channel) take(fresh *Conn) *Conn {
 	if fresh != nil {
 		ch.conn = fresh
 	}
+	if ch.conn != nil && ch.conn.Err() != nil {
+		ch.lost++
+	}
 	if ch.conn == nil || ch.conn.Err() != nil {
 		ch.conn = nil
 		if fresh == nil {
@@ -89,6 +93,14 @@ func (ch *Channel) take(fresh *Conn) *Conn {
 		return fresh
 	}
 	return ch.conn
+}
+
+// Lost returns how many connections were found to be lost, each when it was asked
+// for again.
+func (ch *Channel) Lost() uint64 {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return ch.lost
 }
 
 func (ch *Channel) release() {

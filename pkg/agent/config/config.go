@@ -86,6 +86,12 @@ type Config struct {
 	CNIBinDir  string `json:"cniBinDir,omitempty"`
 	// Socket is the path of the unix socket for the CNI plugin and the CLI.
 	Socket string `json:"socket,omitempty"`
+	// StatsFile keeps the statistics over restarts of the agent; empty means
+	// "stats.json" beside the socket.
+	StatsFile string `json:"statsFile,omitempty"`
+	// RuleMetrics shows the statistics of each rule on /metrics: as many series as
+	// there are rules on the node.
+	RuleMetrics bool `json:"ruleMetrics,omitempty"`
 	// HealthAddress is where /healthz, /readyz and /metrics are served, "host:port";
 	// empty serves none.
 	HealthAddress string `json:"healthAddress,omitempty"`
@@ -152,8 +158,18 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.CNIConfDir, "cni-conf-dir", c.CNIConfDir, "the container runtime's folder of network configurations")
 	fs.StringVar(&c.CNIBinDir, "cni-bin-dir", c.CNIBinDir, "the container runtime's folder of plugins")
 	fs.StringVar(&c.Socket, "socket", c.Socket, "unix socket for the CNI plugin and the CLI")
+	fs.StringVar(&c.StatsFile, "stats-file", c.StatsFile, "where statistics are kept over restarts (default: stats.json beside the socket)")
+	fs.BoolVar(&c.RuleMetrics, "rule-metrics", c.RuleMetrics, "show the statistics of each rule on /metrics")
 	fs.StringVar(&c.HealthAddress, "health-address", c.HealthAddress, "where /healthz, /readyz and /metrics are served; empty for nowhere")
 	logsapi.AddFlags(&c.Logging, fs)
+}
+
+// StatsPath is StatsFile, or what it means if it is empty.
+func (c *Config) StatsPath() string {
+	if c.StatsFile != "" {
+		return c.StatsFile
+	}
+	return filepath.Join(filepath.Dir(c.Socket), "stats.json")
 }
 
 // Complete fills in what follows from the machine.
@@ -225,6 +241,9 @@ func (c *Config) Validate() error {
 	}
 	if !filepath.IsAbs(c.Socket) || len(c.Socket) > 107 {
 		fault("socket", "%q is not an absolute path of at most 107 bytes", c.Socket)
+	}
+	if c.StatsFile != "" && !filepath.IsAbs(c.StatsFile) {
+		fault("statsFile", "%q is not an absolute path", c.StatsFile)
 	}
 	if c.HealthAddress != "" {
 		if _, _, err := net.SplitHostPort(c.HealthAddress); err != nil {

@@ -89,6 +89,8 @@ type Rule struct {
 	Text string `json:"text"`
 	// ID is the rule's conjunction id, the number in ct_label.
 	ID uint32 `json:"id,omitempty"`
+	// Stats is nil where nobody counts.
+	Stats *RuleStats `json:"stats,omitempty"`
 }
 
 // Step is the packet's lookup in one table.
@@ -115,6 +117,8 @@ type Port struct {
 	State     string   `json:"state"`
 	EgressBy  []string `json:"egressIsolatedBy,omitempty"`
 	IngressBy []string `json:"ingressIsolatedBy,omitempty"`
+	// Stats is nil where nobody counts, and where no default drop ever stood.
+	Stats *PortStats `json:"stats,omitempty"`
 }
 
 // Policy is a NetworkPolicy of the cluster.
@@ -127,6 +131,8 @@ type Policy struct {
 	Pods     []string `json:"pods,omitempty"`
 	Rules    []Rule   `json:"rules,omitempty"`
 	Problems []string `json:"problems,omitempty"`
+	// Stats is nil where nobody counts, and for a policy that never applied here.
+	Stats *PolicyStats `json:"stats,omitempty"`
 }
 
 // Identity is a class of pods' addresses that no rule of a direction tells
