@@ -16,7 +16,7 @@ const readerQueue = 1024
 
 // Reader gets the events that its filter wants. It is used by one goroutine.
 type Reader struct {
-	filter Filter
+	filter api.WatchFilter
 	stream *Stream
 
 	mu     sync.Mutex

@@ -188,7 +188,7 @@ func (s *Stream) publish(events []*api.Event) {
 
 // Read returns a reader that gets up to last of the recent events that its filter
 // wants, and then all that come.
-func (s *Stream) Read(f Filter, last int) *Reader {
+func (s *Stream) Read(f api.WatchFilter, last int) *Reader {
 	r := &Reader{filter: f, stream: s, wake: make(chan struct{}, 1), closed: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,13 +206,13 @@ func (s *Stream) Read(f Filter, last int) *Reader {
 
 // Recent returns up to last of the recent events that a filter wants, the oldest
 // first.
-func (s *Stream) Recent(f Filter, last int) []*api.Event {
+func (s *Stream) Recent(f api.WatchFilter, last int) []*api.Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.latest(f, min(last, recentSize))
 }
 
-func (s *Stream) latest(f Filter, last int) []*api.Event {
+func (s *Stream) latest(f api.WatchFilter, last int) []*api.Event {
 	var out []*api.Event
 	for i := s.seq; i > 0 && s.seq-i < uint64(len(s.recent)) && len(out) < last; i-- {
 		if e := s.recent[(i-1)%recentSize]; f.Match(e) {

@@ -25,7 +25,7 @@ func intOrString(port int) intstr.IntOrString { return intstr.FromInt(port) }
 func TestAFloodIsSampledAndCountedAndHidesNoOtherPort(t *testing.T) {
 	const flood = 2000
 	b := newBed(t, flows.Watch{PerPort: 50, Denied: 200, Allowed: 200})
-	events := b.Verdicts.Read(verdict.Filter{}, 0)
+	events := b.Verdicts.Read(api.WatchFilter{}, 0)
 	defer events.Close()
 	begin := time.Now()
 	for i := range uint16(flood) {
@@ -60,7 +60,7 @@ func TestAFloodIsSampledAndCountedAndHidesNoOtherPort(t *testing.T) {
 
 func TestEachKindOfVerdictIsToldAsWhatItIs(t *testing.T) {
 	b := newBed(t, flows.Watch{PerPort: 1e5, Denied: 1e5, Allowed: 1e5})
-	events := b.Verdicts.Read(verdict.Filter{Allows: true}, 0)
+	events := b.Verdicts.Read(api.WatchFilter{Allows: true}, 0)
 	defer events.Close()
 	b.await(func(s api.WatchStatus) bool { return s.Allows })
 	other := netip.MustParseAddr("10.0.0.99")
@@ -129,10 +129,10 @@ func encode(t *testing.T, v any) string {
 // The bridge tells of what is allowed only while somebody asks for that.
 func TestAllowedConnectionsAreToldWhileTheyAreAskedFor(t *testing.T) {
 	b := newBed(t, flows.Watch{PerPort: 1e5, Denied: 1e5, Allowed: 1e5})
-	denials := b.Verdicts.Read(verdict.Filter{}, 0)
+	denials := b.Verdicts.Read(api.WatchFilter{}, 0)
 	defer denials.Close()
 	b.connect(podA, podB, 1, 80, 1) // nobody asks
-	all := b.Verdicts.Read(verdict.Filter{Allows: true}, 0)
+	all := b.Verdicts.Read(api.WatchFilter{Allows: true}, 0)
 	b.await(func(s api.WatchStatus) bool { return s.Allows && s.Readers == 2 })
 	b.connect(podA, podB, 2, 80, 1)
 	b.connect(podA, podB, 3, 81, 1)
@@ -224,7 +224,7 @@ func TestWatchAnswersWithRecentEventsAndFollows(t *testing.T) {
 // A reader that does not read loses the oldest events and is told how many.
 func TestASlowReaderLosesEventsAndIsToldHowMany(t *testing.T) {
 	b := newBed(t, flows.Watch{PerPort: 1e5, Denied: 1e5, Allowed: 1e5})
-	slow := b.Verdicts.Read(verdict.Filter{}, 0)
+	slow := b.Verdicts.Read(api.WatchFilter{}, 0)
 	defer slow.Close()
 	const sent = 1500
 	var s api.WatchStatus

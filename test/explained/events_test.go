@@ -20,7 +20,6 @@ import (
 	"github.com/sluice-cni/sluice/pkg/observe/api"
 	"github.com/sluice-cni/sluice/pkg/oracle"
 	"github.com/sluice-cni/sluice/pkg/simulate"
-	"github.com/sluice-cni/sluice/pkg/verdict"
 	"github.com/sluice-cni/sluice/test/need"
 	"github.com/sluice-cni/sluice/test/random"
 )
@@ -204,7 +203,7 @@ func TestEventsNameWhatTheOracleNames(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			w, c := random.FromSeed(seed, random.Small), random.Seed(seed)
 			b := &sender{bed: start(t, w, all), port: 1024, portless: map[string]bool{}}
-			events := b.Verdicts.Read(verdict.Filter{Allows: true}, 0)
+			events := b.Verdicts.Read(api.WatchFilter{Allows: true}, 0)
 			defer events.Close()
 			b.awaitAllows()
 			for range 5 {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/ovs/sandbox/sandboxtest"
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/simulate"
@@ -93,11 +94,18 @@ func golden(t *testing.T, name, got string) {
 // socket, the way the agent does, and returns the socket's path.
 func agent(t *testing.T, example string) string {
 	t.Helper()
+	socket, _ := watchedAgent(t, example, flows.Watch{})
+	return socket
+}
+
+// watchedAgent is an agent whose node tells of verdicts.
+func watchedAgent(t *testing.T, example string, watch flows.Watch) (string, *simulate.Bed) {
+	t.Helper()
 	needOVS(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	o := simulate.Options{
-		Node: "node-a", PodCIDRs: simulate.DefaultPodCIDRs,
+		Node: "node-a", PodCIDRs: simulate.DefaultPodCIDRs, Watch: watch,
 		OnProblem: func(err error) { t.Error(err) },
 	}
 	bed, err := simulate.Start(ctx, o)
@@ -110,6 +118,9 @@ func agent(t *testing.T, example string) string {
 	}
 	mux := http.NewServeMux()
 	bed.Register(mux)
+	if bed.Verdicts != nil {
+		bed.Verdicts.Register(mux)
+	}
 	server := &http.Server{Handler: mux}
 	t.Cleanup(func() {
 		if err := server.Close(); err != nil {
@@ -134,7 +145,7 @@ func agent(t *testing.T, example string) string {
 		t.Fatal(err)
 	}
 	go server.Serve(listener)
-	return socket
+	return socket, bed
 }
 
 func needOVS(t *testing.T) {

@@ -1,0 +1,49 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/sluice-cni/sluice/pkg/observe/api"
+)
+
+// ErrEnded says that the agent has ended a stream: it has stopped, or has cut off a
+// reader that did not read.
+var ErrEnded = errors.New("the agent has ended the stream")
+
+// Watch calls fn for each line of the stream of verdicts, until ctx ends or fn
+// returns an error, which it returns. Without q.Follow it returns nil after the
+// recent events.
+func (c *Client) Watch(ctx context.Context, q api.WatchQuery, fn func(api.WatchLine) error) error {
+	resp, err := c.do(ctx, http.MethodGet, "watch?"+q.Values().Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	in := json.NewDecoder(resp.Body)
+	for {
+		var line api.WatchLine
+		err := in.Decode(&line)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, io.EOF) && !q.Follow:
+			return nil
+		case err != nil:
+			return fmt.Errorf("read the verdicts of the agent at %s: %w (%w)", c.socket, ErrEnded, err)
+		}
+		if err := fn(line); err != nil {
+			return err
+		}
+	}
+}
+
+// WatchStatus asks how complete the stream of verdicts is.
+func (c *Client) WatchStatus(ctx context.Context) (out api.WatchStatus, err error) {
+	err = c.list(ctx, "watch/status", &out)
+	return out, err
+}
