@@ -170,7 +170,7 @@ func (s *services) turn(ctx context.Context) error {
 	return err
 }
 
-// localOf is what the node knows of addresses.
+// localOf is what the node knows of addresses. It belongs to the node's loop.
 func (n *node) localOf(gateways, own []netip.Addr, pods []netip.Prefix) (entry.Local, error) {
 	ranges, err := n.a.cfg.ServicePrefixes()
 	if err != nil {
@@ -180,7 +180,7 @@ func (n *node) localOf(gateways, own []netip.Addr, pods []netip.Prefix) (entry.L
 	for _, a := range own {
 		nodes[a] = true
 	}
-	return entry.Local{Sources: gateways, Ranges: ranges, Nodes: nodes, Pods: pods}, nil
+	return entry.Local{Sources: gateways, Bridge: n.told.ServiceSources, Ranges: ranges, Nodes: nodes, Pods: pods}, nil
 }
 
 // hopsOf are the ServiceHops of the families that have a gateway.

@@ -13,8 +13,9 @@ import (
 
 // Local is what the node knows of addresses.
 type Local struct {
-	// Sources are the gateway's addresses: see route.ServiceState.
-	Sources []netip.Addr
+	// Sources are the gateway's addresses, Bridge those that the bridge gives to
+	// connections as their source: see route.ServiceState.
+	Sources, Bridge []netip.Addr
 	// Ranges are those that the cluster takes Services' addresses from. Without them
 	// each address is led to the bridge by itself.
 	Ranges []netip.Prefix
@@ -28,7 +29,7 @@ type Local struct {
 // State returns what the kernel has to do for the balancers of the table, and what
 // of them can't be done, in order.
 func (t *Table) State(l Local) (state *route.ServiceState, problems []string) {
-	b := builder{local: l, state: &route.ServiceState{Sources: l.Sources, Shared: map[route.AddressPort]netip.AddrPort{}}}
+	b := builder{local: l, state: &route.ServiceState{Sources: l.Sources, Bridge: l.Bridge, Shared: map[route.AddressPort]netip.AddrPort{}}}
 	b.ranges()
 	for _, key := range slices.Sorted(maps.Keys(t.balancers)) {
 		b.add(key, t.balancers[key])

@@ -50,6 +50,14 @@ func (r Route) String() string {
 	return s
 }
 
+// next is the address that packets are sent to on the link, where that is one.
+func (r Route) next() netip.Addr {
+	if r.Via.IsValid() {
+		return r.Via
+	}
+	return r.To.Addr()
+}
+
 // SetRoutes makes the routes of Protocol in the main table, but for those of
 // Services, the ones that are given, and returns how many it changed. What can't be
 // done for one route is in the error, and keeps none of the others from being set.
@@ -71,7 +79,7 @@ func setRoutes(want []Route, mine func(*netlink.Route) bool) (changed int, err e
 		wanted[w.To] = true
 		done, err := setRoute(w, have[w.To], links)
 		if err == nil && w.ViaMAC != nil {
-			err = setNeighbour(links[w.Dev], w)
+			err = setNeighbour(links[w.Dev], w.Dev, w.next(), w.ViaMAC)
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -140,20 +148,16 @@ func (r Route) route(index int) *netlink.Route {
 	return out
 }
 
-// setNeighbour makes the permanent neighbour entry of a route's next hop, or of
-// the one address it leads to. It ends with its interface.
-func setNeighbour(index int, r Route) error {
-	at := r.Via
-	if !at.IsValid() {
-		at = r.To.Addr()
-	}
+// setNeighbour makes the permanent neighbour entry of an address, which ends with
+// its interface.
+func setNeighbour(index int, dev string, at netip.Addr, mac net.HardwareAddr) error {
 	family := netlink.FAMILY_V6
 	if at.Is4() {
 		family = netlink.FAMILY_V4
 	}
-	n := &netlink.Neigh{LinkIndex: index, Family: family, State: netlink.NUD_PERMANENT, IP: at.AsSlice(), HardwareAddr: r.ViaMAC}
+	n := &netlink.Neigh{LinkIndex: index, Family: family, State: netlink.NUD_PERMANENT, IP: at.AsSlice(), HardwareAddr: mac}
 	if err := netlink.NeighSet(n); err != nil {
-		return fmt.Errorf("neighbour entry of %s on %s: %w", at, r.Dev, err)
+		return fmt.Errorf("neighbour entry of %s on %s: %w", at, dev, err)
 	}
 	return nil
 }

@@ -24,7 +24,24 @@ func notOfServices(r *netlink.Route) bool { return !ofServices(r) }
 // ensureRoutes makes the kernel send what is for Services to the bridge.
 func (s *Services) ensureRoutes(state *ServiceState) (changed bool, err error) {
 	n, err := setRoutes(s.routes(state), ofServices)
-	return n > 0, err
+	return n > 0, errors.Join(err, s.ensureNeighbours(state))
+}
+
+// ensureNeighbours makes permanent neighbour entries of the bridge's own addresses:
+// nobody answers for those either.
+func (s *Services) ensureNeighbours(state *ServiceState) error {
+	if len(state.Bridge) == 0 {
+		return nil
+	}
+	gateway, err := netlink.LinkByName(s.gateway)
+	if err != nil {
+		return fmt.Errorf("services: find gateway %s: %w", s.gateway, err)
+	}
+	var errs []error
+	for _, a := range state.Bridge {
+		errs = append(errs, setNeighbour(gateway.Attrs().Index, s.gateway, a, s.mac))
+	}
+	return errors.Join(errs...)
 }
 
 // routes are those of a state: of each family one to the hop, which has a

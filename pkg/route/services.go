@@ -28,6 +28,9 @@ type ServiceState struct {
 	// node's own connections to Services come from there. A family without one is
 	// not led to the bridge.
 	Sources []netip.Addr
+	// Bridge are addresses of the node's pod ranges that the bridge itself sends from:
+	// answers that come by the node's stack have to get back to it.
+	Bridge []netip.Addr
 	// Ranges and Addrs are addresses that belong to Services as a whole, whatever the
 	// port: what is sent there goes to the bridge, and what the bridge gives back
 	// is refused. None of them may be an address of a node or of a pod.

@@ -71,6 +71,7 @@ func TestRoutesToServicesAreKeptBesideThoseToNodes(t *testing.T) {
 	enter(t)
 	s := openServices(t)
 	state := served()
+	state.Bridge = []netip.Addr{addr("10.244.0.254"), addr("fd00:244::ffff:ffff:ffff:ffff")}
 	if !ensure(t, s, state) || ensure(t, s, state) {
 		t.Error("it is not written once")
 	}
@@ -89,7 +90,7 @@ func TestRoutesToServicesAreKeptBesideThoseToNodes(t *testing.T) {
 		t.Error("a route that is gone was not noticed")
 	}
 	wantOwn(t, serviceRoutes)
-	if got := ip(t, "neigh", "show", "nud", "permanent", "dev", "sluice0"); strings.Count(got, bridgeMAC.String()) != 2 {
+	if got := ip(t, "neigh", "show", "nud", "permanent", "dev", "sluice0"); strings.Count(got, bridgeMAC.String()) != 4 {
 		t.Errorf("permanent neighbours are %s", got)
 	}
 	// An address comes to lie in a range, and IPv6 is no more.
