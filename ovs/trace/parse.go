@@ -51,12 +51,15 @@ type parser struct {
 type openStep struct {
 	indent int
 	index  int // in trace.Steps
+	// groups are the groups among the step's actions, whose buckets come next.
+	groups []uint32
 }
 
 func (p *parser) pass() *Pass { return &p.trace.Passes[len(p.trace.Passes)-1] }
 
 var (
 	stepLine   = regexp.MustCompile(`^( *)(\d{1,3})\. (.*)$`)
+	bucketLine = regexp.MustCompile(`^bucket (\d+)$`)
 	recircLine = regexp.MustCompile(`^recirc\((0x[0-9a-f]+)\) - (.*)$`)
 )
 
@@ -131,7 +134,7 @@ func (p *parser) headingLine(text string) error {
 	pass := p.pass()
 	m := recircLine.FindStringSubmatch(text)
 	if m == nil {
-		pass.Notes = append(pass.Notes, text)
+		p.translation(text)
 		return nil
 	}
 	id, err := strconv.ParseUint(m[1], 0, 32)
@@ -140,6 +143,27 @@ func (p *parser) headingLine(text string) error {
 	}
 	pass.RecircID, pass.Reason = uint32(id), m[2]
 	return nil
+}
+
+// translation reads what NAT is taken to have done; without a change there is
+// none.
+func (p *parser) translation(text string) {
+	pass := p.pass()
+	if before, ok := strings.CutPrefix(text, "Initial flow:"); ok {
+		if before = strings.TrimSpace(before); before != "" {
+			pass.Translation = &Translation{Before: before}
+		}
+		return
+	}
+	if after, ok := strings.CutPrefix(text, "Modified flow:"); ok {
+		if pass.Translation != nil {
+			pass.Translation.After = strings.TrimSpace(after)
+		}
+		return
+	}
+	if !strings.HasPrefix(text, "Replacing src/dst") {
+		pass.Notes = append(pass.Notes, text)
+	}
 }
 
 // remark handles what follows a pass: why it takes the slow path, or that the
@@ -175,7 +199,11 @@ func (p *parser) body(line, text string) error {
 	if len(p.open) == 0 {
 		return nil // how the packet was thawed
 	}
-	step := &p.trace.Steps[p.open[len(p.open)-1].index]
+	open := &p.open[len(p.open)-1]
+	step := &p.trace.Steps[open.index]
+	if m := bucketLine.FindStringSubmatch(text); m != nil {
+		return open.choose(step, m[1])
+	}
 	switch {
 	case strings.HasPrefix(text, "->"), strings.HasPrefix(text, ">>"), strings.HasPrefix(text, "conj."):
 		note := strings.TrimSpace(strings.Trim(text, "-><"))
@@ -185,9 +213,36 @@ func (p *parser) body(line, text string) error {
 		// The empty list of actions nested in ct(), not a drop.
 	default:
 		step.Actions = append(step.Actions, text)
+		open.action(step, text)
 		p.action(text)
 	}
 	return nil
+}
+
+// choose begins the bucket that a group led to.
+func (o *openStep) choose(step *Step, bucket string) error {
+	n, err := strconv.ParseUint(bucket, 10, 32)
+	if err != nil {
+		return fmt.Errorf("bucket: %w", err)
+	}
+	c := Choice{Bucket: uint32(n)}
+	if len(o.groups) > 0 {
+		c.Group = o.groups[len(o.groups)-1]
+	}
+	step.Choices = append(step.Choices, c)
+	return nil
+}
+
+// action notes an action that may be a bucket's, or a group.
+func (o *openStep) action(step *Step, text string) {
+	if n := len(step.Choices); n > 0 {
+		step.Choices[n-1].Actions = append(step.Choices[n-1].Actions, text)
+	}
+	if number, ok := strings.CutPrefix(text, "group:"); ok {
+		if n, err := strconv.ParseUint(number, 10, 32); err == nil {
+			o.groups = append(o.groups, uint32(n))
+		}
+	}
 }
 
 // push begins a step at an indentation.

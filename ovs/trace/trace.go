@@ -10,6 +10,8 @@ package trace
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
+	"strings"
 
 	"github.com/sluice-cni/sluice/ovs/unixctl"
 )
@@ -41,7 +43,7 @@ type Final struct {
 	// Dropped is true if no pass sends the packet anywhere.
 	Dropped bool
 	// Incomplete is true if the packet goes on where ofproto/trace does not follow:
-	// it follows conntrack, but not the hashing of a select group.
+	// it follows conntrack, but not a hash that the datapath has yet to make.
 	Incomplete bool
 }
 
@@ -65,12 +67,26 @@ type Step struct {
 	// Match is the flow's match in the syntax of ovs-ofctl(8); empty for a flow that
 	// matches every packet. A conjunctive match shows as its conj_id.
 	Match string
-	// Actions are the flow's actions one by one, those nested in clone(…) and
-	// ct(exec(…)) again by themselves.
+	// Actions are the flow's actions one by one, those nested in clone(…), in
+	// ct(exec(…)) and in the bucket of a group again by themselves.
 	Actions []string
+	// Choices are the buckets that groups of the flow led the packet to.
+	Choices []Choice
 	// Notes are remarks about how the actions went.
 	Notes []string
 }
+
+// Choice is the bucket that a select group, or any other, led a packet to.
+type Choice struct {
+	Group, Bucket uint32
+	// Actions are those of the bucket, in the order in which they are done. Those of
+	// a group it leads to are in a Choice of its own.
+	Actions []string
+}
+
+// Translation is what conntrack is taken to have made of addresses and ports,
+// each in the syntax of ovs-ofctl(8): "nw_src=10.0.0.1,tp_src=1000,nw_dst=…".
+type Translation struct{ Before, After string }
 
 // Pass is one run through the pipeline.
 type Pass struct {
@@ -79,6 +95,8 @@ type Pass struct {
 	// Reason says why the packet was sent in again, with the conntrack state it has
 	// then: "resume conntrack with ct_state=new|trk".
 	Reason string
+	// Translation is what became of the packet between the passes, nil if nothing did.
+	Translation *Translation
 	// Flow is the packet as it begins the pass, FinalFlow as it ends it.
 	Flow, FinalFlow string
 	Megaflow        string
@@ -104,6 +122,25 @@ type Options struct {
 	CTNext []string
 	// Tables are names of tables, for Step.TableName.
 	Tables map[uint8]string
+	// Hash is the packet's hash, by which a select group with the method dp_hash
+	// chooses. The datapath has its own: what is traced is one of the ways that a
+	// connection between these two ends may take. Zero means one made of the packet.
+	Hash uint32
+}
+
+// hash adds a hash to a packet. With it ofproto/trace goes through a select group
+// instead of ending where the datapath would be asked for one.
+func (o Options) hash(flow string) string {
+	if strings.Contains(flow, "dp_hash=") {
+		return flow
+	}
+	h := o.Hash
+	if h == 0 {
+		sum := fnv.New32a()
+		sum.Write([]byte(flow))
+		h = max(sum.Sum32(), 1)
+	}
+	return fmt.Sprintf("%s,dp_hash=%#x", flow, h)
 }
 
 // Run traces a packet through a bridge. c is a client of ovs-vswitchd.
@@ -117,7 +154,7 @@ func Run(ctx context.Context, c *unixctl.Client, bridge string, p Packet, opts O
 // RunFlow is Run for a packet in the syntax of ovs-ofctl(8), which has more kinds
 // than Packet: "in_port=1,arp,arp_tpa=10.0.0.1".
 func RunFlow(ctx context.Context, c *unixctl.Client, bridge, flow string, opts Options) (*Trace, error) {
-	args := []string{bridge, flow}
+	args := []string{bridge, opts.hash(flow)}
 	for _, state := range opts.CTNext {
 		args = append(args, "--ct-next", state)
 	}

@@ -157,7 +157,6 @@ func TestWayOfAPacket(t *testing.T) {
 		{"ports that a flow does not name", packet(tcp, "10.0.0.7", 80), est, known, Final{}},
 		{"NAT, a third pass", packet(tcp, "10.0.0.8", 80), est, known + " | Output", Final{Outputs: []uint32{2}}},
 		{"to a controller", packet(tcp, "10.0.0.10", 80), est, known, Final{}},
-		{"a select group, which ofproto/trace does not follow", packet(tcp, "10.0.0.11", 80), est, known, Final{Incomplete: true}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := Run(t.Context(), s.Vswitchd(), "br0", tc.packet, Options{CTNext: tc.ctNext, Tables: tables})
