@@ -31,7 +31,7 @@ TESTFLAGS ?= -count=1
 # Packages to test under the kernel's datapath, and how long each may take there.
 # Their tests find SLUICE_KERNEL set, and the binaries in SLUICE_BIN: nothing can
 # be compiled in an emulated machine in useful time.
-KERNEL_PKGS ?= $(wildcard ./test/kernel ./test/e2e)
+KERNEL_PKGS ?= $(wildcard ./test/kernel ./test/nat ./test/e2e)
 KERNEL_TIMEOUT ?= 20m
 BENCH ?= .
 # What cluster to bring up (bin/cluster up --help), and which of the upstream tests

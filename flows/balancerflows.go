@@ -146,7 +146,8 @@ func (p *Pipeline) toGroup(k BalancerKey, s Scope) ovs.Action {
 func groupText(id uint32) string { return fmt.Sprintf("group:%d", id) }
 
 // affinityFlows lead a client to the endpoint it had before, as long as it is one
-// of the frontend's.
+// of the frontend's, or else to the one that the group chooses; that is
+// remembered, for as long again with each connection.
 func (p *Pipeline) affinityFlows(k BalancerKey, b *Balancer) []*Flow {
 	var fs []*Flow
 	done := map[front]bool{}
@@ -161,7 +162,7 @@ func (p *Pipeline) affinityFlows(k BalancerKey, b *Balancer) []*Flow {
 		for _, e := range b.Endpoints[f.scope] {
 			id := p.balancers.endpoints.id(endpoint{b.Protocol, e})
 			fs = append(fs, newFlow(TableServiceEndpoint, priLookup, cookie, proto, 0, []ovs.Match{flow.Is(regEndpoint, id), is},
-				append(setDestination(b.Protocol, e), gotoTable(TableEgressPeer))...))
+				slices.Concat([]ovs.Action{learn(k, b, e.Addr())}, setDestination(b.Protocol, e), []ovs.Action{gotoTable(TableEgressPeer)})...))
 		}
 		fs = append(fs, newFlow(TableServiceEndpoint, 50, cookie, proto, 0, []ovs.Match{is}, p.toGroup(k, f.scope)))
 	}
@@ -254,19 +255,9 @@ func (n *Node) serviceFlows() []*Flow {
 	return fs
 }
 
-// The most buckets that a group has: its description must fit into a message
-// (OpenFlow 1.5.1, 7.3.5.10: 16 bits of length).
-const (
-	maxBuckets         = 400
-	maxAffinityBuckets = 120
-)
-
-func (b *Balancer) bucketsPerGroup() int {
-	if b.Affinity > 0 {
-		return maxAffinityBuckets
-	}
-	return maxBuckets
-}
+// maxBuckets is the most buckets that a group has: its description must fit into
+// a message (OpenFlow 1.5.1, 7.3.5.10: 16 bits of length).
+const maxBuckets = 400
 
 // groupsOf yields the names of a balancer's groups.
 func groupsOf(k BalancerKey, b *Balancer) iter.Seq[groupKey] {
@@ -275,7 +266,7 @@ func groupsOf(k BalancerKey, b *Balancer) iter.Seq[groupKey] {
 			return
 		}
 		for s, used := range b.scopes() {
-			size, most := len(b.Endpoints[s]), b.bucketsPerGroup()
+			size, most := len(b.Endpoints[s]), maxBuckets
 			if !used || size == 0 {
 				continue
 			}
@@ -310,11 +301,11 @@ func (p *Pipeline) balancerGroups(k BalancerKey, b *Balancer, fs []*Flow) []*Gro
 		}
 		buckets := make([]Bucket, 0, len(b.Endpoints[s]))
 		for _, e := range b.Endpoints[s] {
-			buckets = append(buckets, p.bucket(k, b, e))
+			buckets = append(buckets, p.bucket(b, e))
 		}
 		slices.SortFunc(buckets, func(a, b Bucket) int { return int(int64(a.ID) - int64(b.ID)) })
 		top := &Group{ID: p.balancers.groups.id(groupKey{k, Scope(s), 0}), Selection: selection}
-		if len(buckets) <= b.bucketsPerGroup() {
+		if len(buckets) <= maxBuckets {
 			top.Buckets = buckets
 			out = append(out, top)
 			continue
@@ -324,7 +315,7 @@ func (p *Pipeline) balancerGroups(k BalancerKey, b *Balancer, fs []*Flow) []*Gro
 			top.Selection = SelectByConnection
 		}
 		part := 0
-		for chunk := range slices.Chunk(buckets, b.bucketsPerGroup()) {
+		for chunk := range slices.Chunk(buckets, maxBuckets) {
 			part++
 			id := p.balancers.groups.id(groupKey{k, Scope(s), part})
 			out = append(out, &Group{ID: id, Selection: selection, Buckets: chunk})
@@ -338,15 +329,16 @@ func (p *Pipeline) balancerGroups(k BalancerKey, b *Balancer, fs []*Flow) []*Gro
 // bucketWeight is the weight of an endpoint.
 const bucketWeight = 100
 
-// bucket leads to an endpoint.
-func (p *Pipeline) bucket(k BalancerKey, b *Balancer, e netip.AddrPort) Bucket {
+// bucket leads to an endpoint. A bucket can't learn, as it is no list of actions
+// but a set (OpenFlow 1.5.1, 5.6): with affinity ServiceEndpoint does the rest.
+func (p *Pipeline) bucket(b *Balancer, e netip.AddrPort) Bucket {
 	id := p.balancers.endpoints.id(endpoint{b.Protocol, e})
 	actions := []ovs.Action{flow.Set(regEndpoint, id)}
-	if b.Affinity > 0 {
-		actions = append(actions, learn(k, b, e.Addr()))
+	to := TableServiceEndpoint
+	if b.Affinity == 0 {
+		actions, to = append(actions, setDestination(b.Protocol, e)...), TableEgressPeer
 	}
-	actions = append(actions, setDestination(b.Protocol, e)...)
-	return Bucket{ID: id, Weight: bucketWeight, Actions: append(actions, ovs.Resubmit(0, int(TableEgressPeer)))}
+	return Bucket{ID: id, Weight: bucketWeight, Actions: append(actions, ovs.Resubmit(0, int(to)))}
 }
 
 // learn makes the switch remember which endpoint a client was led to.

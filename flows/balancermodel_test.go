@@ -132,7 +132,7 @@ func drawBalancer(t *rapid.T) *Balancer {
 			b.Frontends = append(b.Frontends, f)
 		}
 	}
-	sizes := []int{0, 1, 2, 3, 5, 7, maxAffinityBuckets + 1, maxBuckets + 1}
+	sizes := []int{0, 1, 2, 3, 5, 7, maxBuckets + 1}
 	for i := range rapid.SampledFrom(sizes).Draw(t, "endpoints") {
 		e := netip.AddrPortFrom(addr("10.0.1.", "fd00:1::", 1+i%250), uint16(8000+i/250+rapid.IntRange(0, 1).Draw(t, "port")))
 		if slices.Contains(b.Endpoints[ScopeCluster], e) {
