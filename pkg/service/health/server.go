@@ -140,7 +140,7 @@ func (p *ports) listen(ctx context.Context, w service.HealthCheck) (*port, error
 	at := net.JoinHostPort(p.options.Host, strconv.Itoa(int(w.Port)))
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at)
 	if err != nil {
-		return nil, fmt.Errorf("Service %s: spec.healthCheckNodePort: open port %d: %w", w.Service, w.Port, err)
+		return nil, fmt.Errorf("health check of Service %s: spec.healthCheckNodePort: open port %d: %w", w.Service, w.Port, err)
 	}
 	out := &port{number: w.Port}
 	out.local.Store(int64(w.LocalEndpoints))

@@ -118,7 +118,7 @@ func TestAPortThatIsTakenIsOpenedOnceItIsFree(t *testing.T) {
 	s := start(t, Options{OnProblem: func(err error) { problems <- err }, Retry: 10 * time.Millisecond})
 	s.Set([]service.HealthCheck{check("web", a, 1), check("api", b, 1)})
 	until(t, b, "200 1 "+body("api", 1, true))
-	want := fmt.Sprintf("Service shop/web: spec.healthCheckNodePort: open port %d: listen tcp 127.0.0.1:%d: bind: %v", a, a, syscall.EADDRINUSE)
+	want := fmt.Sprintf("health check of Service shop/web: spec.healthCheckNodePort: open port %d: listen tcp 127.0.0.1:%d: bind: %v", a, a, syscall.EADDRINUSE)
 	select {
 	case err := <-problems:
 		if err.Error() != want {
