@@ -36,6 +36,7 @@ var benchmarks = []benchmark{
 	{"sharing", "1,000 rules over the same 1,000 pods, held against a compile without identities", false, benchSharing},
 	{"write", "the latency of a policy from its event to the bridge, and what it is made of", false, benchWrite},
 	{"install", "100,000 flows by the agent's path, held against ovs-ofctl add-flows", false, benchInstall},
+	{"stats", "one reading of the counters of 10,000 rules", false, benchStats},
 	{"memory", "the heap of 10,000 pods and 1,000 policies", false, benchMemory},
 	{"node", "a node with a real API server: CNI ADD, policies, restart of the agent", true, benchNode},
 }

@@ -47,8 +47,8 @@ func policyOf(i int) *networkingv1.NetworkPolicy {
 }
 
 // smallCluster are a namespace, a hundred pods with two of each application on
-// the node, and the standing policies.
-func smallCluster(node string, addr func(i int) netip.Addr) []cluster.Event {
+// the node, and policies.
+func smallCluster(node string, policies int, addr func(i int) netip.Addr) []cluster.Event {
 	events := []cluster.Event{{Namespace: &cluster.Namespace{Name: benchNamespace}}}
 	for i := range 100 {
 		p := &cluster.Pod{
@@ -60,7 +60,7 @@ func smallCluster(node string, addr func(i int) netip.Addr) []cluster.Event {
 		}
 		events = append(events, cluster.Event{Pod: p})
 	}
-	for i := range standingPolicies {
+	for i := range policies {
 		events = append(events, cluster.Event{Policy: policyOf(i)})
 	}
 	return append(events, cluster.Event{Synced: true})
@@ -71,7 +71,7 @@ func smallCluster(node string, addr func(i int) netip.Addr) []cluster.Event {
 func benchWrite(ctx context.Context, r *report) (err error) {
 	const n = 100
 	addr := func(i int) netip.Addr { return address("10.244.0.2", i) }
-	events := smallCluster("n1", addr)
+	events := smallCluster("n1", standingPolicies, addr)
 
 	bed, err := simulate.Start(ctx, simulate.Options{Node: "n1", PodCIDRs: nodeOf().PodCIDRs})
 	if err != nil {

@@ -1,0 +1,123 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sluice-cni/sluice/pkg/metrics"
+	"github.com/sluice-cni/sluice/pkg/observe/api"
+	"github.com/sluice-cni/sluice/test/bed"
+)
+
+// policyStats returns the statistics of a policy and its only rule.
+func (n *node) policyStats(ctx context.Context, name string) (p api.PolicyStats, r api.RuleStats, err error) {
+	c := n.Client()
+	defer c.Close()
+	policies, err := c.Policies(ctx)
+	if err != nil {
+		return p, r, err
+	}
+	for _, policy := range policies {
+		if policy.Name == name && policy.Stats != nil && len(policy.Rules) == 1 && policy.Rules[0].Stats != nil {
+			return *policy.Stats, *policy.Rules[0].Stats, nil
+		}
+	}
+	return p, r, fmt.Errorf("policy %s has no statistics", name)
+}
+
+// What pods did is told by rule and by policy, however the agent ended meanwhile.
+func TestStatisticsOfRealConnectionsOutliveAgents(t *testing.T) {
+	n := ownNode(t, 24, 64, bed.Options{})
+	n.logIfFailed(t)
+	server, client, stranger := n.guarded(t, "counted")
+	const name = "counted/guard"
+	// Counters follow the datapath's cache with a delay.
+	settled := func(allowed, denied uint64) (p api.PolicyStats) {
+		t.Helper()
+		eventually(t, "attempts are counted", func(ctx context.Context) error {
+			var r api.RuleStats
+			var err error
+			if p, r, err = n.policyStats(ctx, name); err != nil {
+				return err
+			}
+			if r.Attempts < allowed || p.Allowed.Ingress != r.Attempts || p.Denied.Ingress < denied {
+				return fmt.Errorf("%d allowed by the rule, %d by the policy, %d denied; want at least %d and %d", r.Attempts, p.Allowed.Ingress, p.Denied.Ingress, allowed, denied)
+			}
+			return nil
+		})
+		return p
+	}
+	before := settled(1, 1)
+	for i, end := range []func(context.Context) error{n.StopAgent, n.KillAgent} {
+		if err := end(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			n.expect(t, probe{&client.Host, &server.Host, 4, corev1.ProtocolTCP, 80}, true)
+		}
+		n.expect(t, probe{&stranger.Host, &server.Host, 6, corev1.ProtocolTCP, 80}, false)
+		if err := n.StartAgent(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		after := settled(before.Allowed.Ingress+5, before.Denied.Ingress+1)
+		if after.Since != before.Since {
+			t.Errorf("restart %d: counted since %v, before it since %v", i, after.Since, before.Since)
+		}
+		// A SYN may be sent again, but nothing is counted twice.
+		if after.Allowed.Ingress > before.Allowed.Ingress+10 {
+			t.Errorf("restart %d: %d attempts allowed after 5 more, before it %d", i, after.Allowed.Ingress, before.Allowed.Ingress)
+		}
+		before = after
+	}
+	n.checkMetrics(t)
+}
+
+// checkMetrics asks the agent for its metrics: all that are defined are there, but
+// those that only happen now and then.
+func (n *node) checkMetrics(t testing.TB) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return n.Node.Dial(ctx, network, netip.MustParseAddrPort(addr))
+		},
+	}}
+	resp, err := client.Get("http://127.0.0.1:10351/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range metrics.Definitions() {
+		help := fmt.Sprintf("# HELP %s %s\n# TYPE %s %s\n", d.Name, d.Help, d.Name, d.Type)
+		switch d.Name {
+		case "sluice_rule_attempts_total", "sluice_cni_errors_total", "sluice_cni_duration_seconds":
+			continue
+		}
+		if !strings.Contains(string(text), help) {
+			t.Errorf("metrics lack %q", help)
+		}
+	}
+	for _, want := range []string{
+		"sluice_ready 1\n", "sluice_ports 3\n", `sluice_rules{direction="ingress"} 1` + "\n", "sluice_vswitchd_connected 1\n",
+		`sluice_flows{table="IngressPolicy"} `, `sluice_attempts_denied_total{direction="ingress",reason="isolation"} `,
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("metrics lack %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(string(text))
+	}
+}
