@@ -112,6 +112,11 @@ func (a *Agent) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.enforcer.Run(ctx) })
 	group.Go(func() error { return a.verdicts.Run(ctx) })
+	if log := a.cfg.AuditLog; log.Path != "" {
+		group.Go(func() error {
+			return a.verdicts.Audit(ctx, verdict.AuditLog{Path: log.Path, MaxSize: log.MaxSizeMB, MaxFiles: log.MaxFiles, Allowed: log.Allowed})
+		})
+	}
 	group.Go(func() error { return a.stats.Run(ctx) })
 	for _, l := range listeners {
 		group.Go(func() error { return serve(ctx, l) })

@@ -96,8 +96,23 @@ type Config struct {
 	// empty serves none.
 	HealthAddress string `json:"healthAddress,omitempty"`
 
+	// AuditLog keeps the verdicts that are told of.
+	AuditLog AuditLog `json:"auditLog,omitempty"`
+
 	// Logging is the format and verbosity of logs.
 	Logging logsapi.LoggingConfiguration `json:"logging,omitempty"`
+}
+
+// AuditLog says which verdicts are kept in a file, as lines of JSON.
+type AuditLog struct {
+	// Path is an absolute path; empty keeps none.
+	Path string `json:"path,omitempty"`
+	// MaxSizeMB is the size at which a new file is begun, in megabytes, MaxFiles how
+	// many older ones are kept.
+	MaxSizeMB int `json:"maxSizeMB,omitempty"`
+	MaxFiles  int `json:"maxFiles,omitempty"`
+	// Allowed keeps connections that are allowed, too.
+	Allowed bool `json:"allowed,omitempty"`
 }
 
 // Default returns the configuration that holds where nothing is said.
@@ -109,6 +124,7 @@ func Default() *Config {
 		Mode: nodes.Encap, Tunnel: "geneve", Services: "kube-proxy",
 		Network: "sluice", CNIConfDir: "/etc/cni/net.d", CNIBinDir: "/opt/cni/bin",
 		Socket: "/run/sluice/agent.sock", HealthAddress: "127.0.0.1:10351",
+		AuditLog: AuditLog{MaxSizeMB: 100, MaxFiles: 5},
 	}
 	logsapi.SetRecommendedLoggingConfiguration(&c.Logging)
 	return c
@@ -161,6 +177,10 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.StatsFile, "stats-file", c.StatsFile, "where statistics are kept over restarts (default: stats.json beside the socket)")
 	fs.BoolVar(&c.RuleMetrics, "rule-metrics", c.RuleMetrics, "show the statistics of each rule on /metrics")
 	fs.StringVar(&c.HealthAddress, "health-address", c.HealthAddress, "where /healthz, /readyz and /metrics are served; empty for nowhere")
+	fs.StringVar(&c.AuditLog.Path, "audit-log", c.AuditLog.Path, "file that keeps the verdicts that are told of, as lines of JSON; empty for none")
+	fs.IntVar(&c.AuditLog.MaxSizeMB, "audit-log-max-size", c.AuditLog.MaxSizeMB, "size at which a new audit log is begun, in megabytes")
+	fs.IntVar(&c.AuditLog.MaxFiles, "audit-log-max-files", c.AuditLog.MaxFiles, "how many older audit logs are kept")
+	fs.BoolVar(&c.AuditLog.Allowed, "audit-log-allowed", c.AuditLog.Allowed, "keep connections that are allowed in the audit log, too")
 	logsapi.AddFlags(&c.Logging, fs)
 }
 
@@ -248,6 +268,17 @@ func (c *Config) Validate() error {
 	if c.HealthAddress != "" {
 		if _, _, err := net.SplitHostPort(c.HealthAddress); err != nil {
 			fault("healthAddress", "%v", err)
+		}
+	}
+	if a := c.AuditLog; a.Path != "" {
+		if !filepath.IsAbs(a.Path) {
+			fault("auditLog.path", "%q is not an absolute path", a.Path)
+		}
+		if a.MaxSizeMB < 1 || a.MaxSizeMB > 100_000 {
+			fault("auditLog.maxSizeMB", "%d is not in 1-100000", a.MaxSizeMB)
+		}
+		if a.MaxFiles < 1 || a.MaxFiles > 1000 {
+			fault("auditLog.maxFiles", "%d is not in 1-1000", a.MaxFiles)
 		}
 	}
 	if err := logsapi.Validate(&c.Logging, nil, nil).ToAggregate(); err != nil {
