@@ -54,7 +54,7 @@ func TestValuesReachTheManifest(t *testing.T) {
 			map[string]any{"agent": map[string]any{"config": map[string]any{"auditLog": map[string]any{"path": "/var/log/sluice/verdicts.log"}}}},
 			[]string{"            - name: audit\n              mountPath: /var/log/sluice\n", "path: /var/log/sluice\n            type: DirectoryOrCreate\n"}, nil,
 		},
-		"no audit log": {nil, []string{"name: ovs-run"}, []string{"audit"}},
+		"no audit log": {nil, []string{"name: ovs-run"}, []string{"name: audit"}},
 		"no datapath": {
 			map[string]any{"agent": map[string]any{"config": map[string]any{"datapath": nil}}}, []string{"NET_RAW"}, []string{"datapath: "},
 		},
