@@ -140,8 +140,11 @@ for purpose; do
 	case $purpose in
 	build) ;;
 	demo) packages openvswitch-switch iproute2 nftables ;;
-	# gcc is for the race detector.
-	test) packages openvswitch-switch iproute2 nftables conntrack etcd-server gcc libc6-dev ;;
+	# gcc is for the race detector, the browser and a font for the page.
+	test)
+		packages openvswitch-switch iproute2 nftables conntrack etcd-server gcc libc6-dev \
+			chromium-headless-shell fonts-dejavu-core
+		;;
 	cluster)
 		packages openvswitch-switch iproute2 util-linux etcd-server containerd runc nftables conntrack \
 			gcc libc6-dev dash busybox curl netcat-openbsd bind9-dnsutils

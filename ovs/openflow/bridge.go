@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/sluice-cni/sluice/ovs/openflow/channel"
 )
 
 // DefaultRunDir is where a packaged Open vSwitch keeps its sockets.
@@ -34,6 +36,9 @@ type Bridge struct {
 	target string
 	ofctl  ofctl
 	native *native // nil if all goes through ovs-ofctl
+	// asked is the connection for what is asked over one only, nil if the target is
+	// not one for it.
+	asked *channel.Channel
 }
 
 // Open returns the bridge that the configuration names. It does not connect:
@@ -58,7 +63,13 @@ func Open(c Config) (*Bridge, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bridge %s: %w", c.Target, err)
 	}
-	return &Bridge{target: target, ofctl: ofctl{command: command, runDir: c.RunDir}, native: newNative(c, target)}, nil
+	b := &Bridge{target: target, ofctl: ofctl{command: command, runDir: c.RunDir}, native: newNative(c, target)}
+	if b.native != nil {
+		b.asked = b.native.channel
+	} else if channel.Supported(target) {
+		b.asked = channel.New(channel.Config{Target: target}, 0)
+	}
+	return b, nil
 }
 
 // Target returns the endpoint the bridge is spoken to at.

@@ -5,9 +5,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,21 +13,15 @@ import (
 	"github.com/sluice-cni/sluice/ovs/openflow"
 	"github.com/sluice-cni/sluice/ovs/vsdb"
 	"github.com/sluice-cni/sluice/pkg/agent/config"
-	"github.com/sluice-cni/sluice/pkg/check"
 	"github.com/sluice-cni/sluice/pkg/check/verdicts"
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/cni"
 	"github.com/sluice-cni/sluice/pkg/cni/wire"
 	"github.com/sluice-cni/sluice/pkg/enforce"
 	"github.com/sluice-cni/sluice/pkg/metrics"
-	"github.com/sluice-cni/sluice/pkg/observe"
 	"github.com/sluice-cni/sluice/pkg/stats"
 	"github.com/sluice-cni/sluice/pkg/verdict"
 )
-
-// shutdownTime is how long CNI calls under way may take to end when the agent
-// stops.
-const shutdownTime = 5 * time.Second
 
 // Agent is a node daemon. Its parts each own their state; what is here is set
 // once, in Run.
@@ -97,17 +88,9 @@ func Run(ctx context.Context, cfg *config.Config) error {
 func (a *Agent) run(ctx context.Context) error {
 	// The socket is there before what happened without an agent is made up for:
 	// a plugin that finds none leaves the rest of its work to Reconcile.
-	socket, err := cni.Listen(ctx, a.cfg.Socket)
+	listeners, err := a.listen(ctx)
 	if err != nil {
 		return err
-	}
-	listeners := []served{{socket, a.socketMux()}}
-	if a.cfg.HealthAddress != "" {
-		health, err := net.Listen("tcp", a.cfg.HealthAddress)
-		if err != nil {
-			return errors.Join(fmt.Errorf("listen on healthAddress %s: %w", a.cfg.HealthAddress, err), socket.Close())
-		}
-		listeners = append(listeners, served{health, a.healthMux()})
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.enforcer.Run(ctx) })
@@ -184,53 +167,4 @@ func (a *Agent) restarted(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		klog.FromContext(ctx).Error(err, "Could not write the bridge yet after ovs-vswitchd started anew")
 	}
-}
-
-// socketMux is what is served on the agent's socket: the CNI commands, and the
-// questions of the CLI.
-func (a *Agent) socketMux() http.Handler {
-	mux := http.NewServeMux()
-	a.cni.Register(mux)
-	observer := observe.New(observe.Config{
-		Enforcer: a.enforcer, Vswitchd: a.vswitchd.client, Stats: a.stats, Bridge: a.cfg.Bridge, Node: a.cfg.NodeName,
-		Network: a.node.network,
-	})
-	observer.Register(mux)
-	check.New(check.Config{
-		Agent: a.cfg, Enforcer: a.enforcer, DB: a.db, Vswitchd: a.vswitchd.client, Source: a.source, Setup: a.node.setupIs,
-	}).Register(mux)
-	verdicts.New(verdicts.Config{
-		Node: a.cfg.NodeName, Enforcer: a.enforcer, Observer: observer, Store: a.store, PortAddresses: a.cfg.Manifests != "", Ranges: a.node.ranges,
-	}).Register(mux)
-	a.verdicts.Register(mux)
-	return mux
-}
-
-// served is a listener with what answers on it.
-type served struct {
-	net.Listener
-	http.Handler
-}
-
-// serve serves HTTP until ctx is done and then lets requests under way end.
-func serve(ctx context.Context, l served) error {
-	s := &http.Server{
-		Handler:           l.Handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		MaxHeaderBytes:    16 << 10,
-		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-	}
-	failed := make(chan error, 1)
-	go func() { failed <- s.Serve(l.Listener) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
-	case <-ctx.Done():
-	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
-	defer cancel()
-	if err := s.Shutdown(end); err != nil {
-		return errors.Join(fmt.Errorf("stop serving %s: %w", l.Addr(), err), s.Close())
-	}
-	return nil
 }

@@ -21,6 +21,7 @@ func (o *Observer) Register(mux *http.ServeMux) {
 	get(mux, "identities", o.Identities)
 	get(mux, "flows", o.Flows)
 	get(mux, "nodes", o.Nodes)
+	get(mux, "pipeline", o.Pipeline)
 	get(mux, "status", o.Status)
 	mux.HandleFunc("POST /v1/trace", func(w http.ResponseWriter, r *http.Request) {
 		var req api.TraceRequest

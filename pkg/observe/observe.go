@@ -21,6 +21,8 @@ import (
 // Config says what to observe.
 type Config struct {
 	Enforcer *enforce.Enforcer
+	// Switch is the bridge, for its counters. Without it none are told.
+	Switch *openflow.Bridge
 	// Vswitchd returns the control socket of the ovs-vswitchd that runs now.
 	Vswitchd func() (*unixctl.Client, error)
 	// Stats are the statistics; nil if nobody counts.
@@ -32,16 +34,17 @@ type Config struct {
 	Network func() (mode nodes.Mode, tunnel string, plan *nodes.Plan)
 }
 
-// Observer answers questions about one bridge. It keeps no state and is safe
-// for concurrent use.
+// Observer answers questions about one bridge. It keeps no state but the bridge's
+// counters of a moment ago, and is safe for concurrent use.
 type Observer struct {
-	cfg    Config
-	tables map[uint8]string
+	cfg      Config
+	tables   map[uint8]string
+	counters *counters
 }
 
 // New returns an observer.
 func New(cfg Config) *Observer {
-	return &Observer{cfg: cfg, tables: flows.TableNames()}
+	return &Observer{cfg: cfg, tables: flows.TableNames(), counters: newCounters()}
 }
 
 // Ports lists the pods' ports by pod.

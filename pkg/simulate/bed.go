@@ -95,7 +95,7 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 	}
 	b.Enforcer = enforce.New(enforce.Config{Node: o.Node, Bridge: of, PortAddresses: o.PortAddresses, Watch: verdict.Denials(o.Watch), OnProblem: o.OnProblem})
 	b.Observer = observe.New(observe.Config{
-		Enforcer: b.Enforcer, Bridge: bridgeName, Node: o.Node,
+		Enforcer: b.Enforcer, Switch: of, Bridge: bridgeName, Node: o.Node,
 		Vswitchd: func() (*unixctl.Client, error) { return b.sandbox.Vswitchd(), nil },
 	})
 	b.stopped.Go(func() { _ = b.Enforcer.Run(running) })

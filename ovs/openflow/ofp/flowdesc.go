@@ -19,13 +19,17 @@ type FlowRequest struct {
 func (*FlowRequest) Type() Type { return TypeMultipartRequest }
 
 func (m *FlowRequest) appendBody(b []byte, _ uint32) ([]byte, error) {
-	b = append(appendPart(b, partFlowDesc, false), m.Table, 0, 0, 0)
-	b = be.AppendUint32(be.AppendUint32(b, PortAny), anyGroup)
-	b = be.AppendUint64(be.AppendUint64(append(b, 0, 0, 0, 0), m.Cookie), m.CookieMask)
-	return m.Match.append(b), nil
+	return m.append(appendPart(b, partFlowDesc, false)), nil
 }
 
-func parseFlowRequest(r *reader) (Message, error) {
+func (m *FlowRequest) append(b []byte) []byte {
+	b = append(b, m.Table, 0, 0, 0)
+	b = be.AppendUint32(be.AppendUint32(b, PortAny), anyGroup)
+	b = be.AppendUint64(be.AppendUint64(append(b, 0, 0, 0, 0), m.Cookie), m.CookieMask)
+	return m.Match.append(b)
+}
+
+func parseFlowRequest(r *reader) (*FlowRequest, error) {
 	m := &FlowRequest{Table: r.u8()}
 	r.skip(15)
 	m.Cookie, m.CookieMask = r.u64(), r.u64()
@@ -114,6 +118,7 @@ const oxsClass = 0x8002
 const (
 	oxsDuration = 0
 	oxsIdle     = 1
+	oxsFlows    = 3
 	oxsPackets  = 4
 	oxsBytes    = 5
 )
@@ -138,14 +143,7 @@ func (s *FlowStats) append(b []byte) []byte {
 
 func parseStats(r *reader) (FlowStats, error) {
 	var st FlowStats
-	r.skip(2)
-	s := r.property(int(r.u16()))
-	for s.more() {
-		class, number := s.u16(), s.u8()>>1
-		v := s.sub(int(s.u8()))
-		if class != oxsClass {
-			continue
-		}
+	err := eachStat(r, func(number uint8, v *reader) {
 		switch number {
 		case oxsDuration:
 			st.Duration = duration(v)
@@ -156,10 +154,26 @@ func parseStats(r *reader) (FlowStats, error) {
 		case oxsBytes:
 			st.Bytes = v.u64()
 		}
+	})
+	return st, err
+}
+
+// eachStat calls fn for each statistic of a list of them, with a reader of its
+// value.
+func eachStat(r *reader, fn func(number uint8, v *reader)) error {
+	r.skip(2)
+	s := r.property(int(r.u16()))
+	for s.more() {
+		class, number := s.u16(), s.u8()>>1
+		v := s.sub(int(s.u8()))
+		if class != oxsClass {
+			continue
+		}
+		fn(number, v)
 		s.join(v)
 	}
 	r.join(s)
-	return st, r.err
+	return r.err
 }
 
 func duration(r *reader) time.Duration {

@@ -5,6 +5,7 @@ import "fmt"
 // The types of multipart messages (section 7.3.5).
 const (
 	partFlowDesc    = 1
+	partAggregate   = 2
 	partTable       = 3
 	partGroupDesc   = 7
 	partMeterConfig = 10
@@ -19,6 +20,9 @@ func parseMultipartRequest(r *reader, _ Header) (Message, error) {
 	switch kind {
 	case partFlowDesc:
 		return parseFlowRequest(r)
+	case partAggregate:
+		m, err := parseFlowRequest(r)
+		return (*AggregateRequest)(m), err
 	case partTable:
 		return TableRequest{}, nil
 	case partGroupDesc:
@@ -54,6 +58,8 @@ func parseMultipartReply(r *reader, _ Header) (Message, error) {
 	switch kind {
 	case partFlowDesc:
 		return parseFlowReply(r, more)
+	case partAggregate:
+		return parseAggregateReply(r)
 	case partTable:
 		return parseTableReply(r, more)
 	case partGroupDesc:

@@ -122,6 +122,8 @@ func messages(t testing.TB) []struct {
 			"set_field:0x7->reg1,move:NXM_NX_REG1[4..11]->NXM_NX_REG2[0..7],clear_actions,write_actions(output:5),goto_table:8"},
 		{TableRequest{}, "OFPST_TABLE request (OF1.5) (xid=0x7):"},
 		{&TableReply{Tables: []TableStats{{Table: 4, Active: 5, Lookups: 7, Matched: 6}}}, "active=5, lookup=7, matched=6"},
+		{&AggregateRequest{Table: 2, Cookie: 5, CookieMask: 0xf, Match: match}, "OFPST_AGGREGATE request (OF1.5) (xid=0x7): table=2 tcp6,reg3=0x5/0xff,ipv6_dst=fd00::/64"},
+		{&AggregateReply{Packets: 3, Bytes: 250, Flows: 2}, "OFPST_AGGREGATE reply (OF1.5) (xid=0x7): packet_count=3 byte_count=250 flow_count=2"},
 		{GroupRequest{Group: AllGroups}, "OFPST_GROUP_DESC request (OF1.5) (xid=0x7):"},
 		{&GroupReply{Groups: []GroupDesc{group, failover}}, groupText},
 		{BarrierRequest{}, "OFPT_BARRIER_REQUEST (OF1.5) (xid=0x7):"},

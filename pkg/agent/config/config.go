@@ -95,6 +95,10 @@ type Config struct {
 	// HealthAddress is where /healthz, /readyz and /metrics are served, "host:port";
 	// empty serves none.
 	HealthAddress string `json:"healthAddress,omitempty"`
+	// UIAddress is where the page is served to every user of the node, "host:port"
+	// of a loopback address; empty serves it on the socket only, where `sluice ui`
+	// finds it.
+	UIAddress string `json:"uiAddress,omitempty"`
 
 	// AuditLog keeps the verdicts that are told of.
 	AuditLog AuditLog `json:"auditLog,omitempty"`
@@ -181,6 +185,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.AuditLog.MaxSizeMB, "audit-log-max-size", c.AuditLog.MaxSizeMB, "size at which a new audit log is begun, in megabytes")
 	fs.IntVar(&c.AuditLog.MaxFiles, "audit-log-max-files", c.AuditLog.MaxFiles, "how many older audit logs are kept")
 	fs.BoolVar(&c.AuditLog.Allowed, "audit-log-allowed", c.AuditLog.Allowed, "keep connections that are allowed in the audit log, too")
+	fs.StringVar(&c.UIAddress, "ui-address", c.UIAddress, "loopback address where the page is served to every user of the node; empty for the socket only")
 	logsapi.AddFlags(&c.Logging, fs)
 }
 
@@ -279,6 +284,11 @@ func (c *Config) Validate() error {
 		}
 		if a.MaxFiles < 1 || a.MaxFiles > 1000 {
 			fault("auditLog.maxFiles", "%d is not in 1-1000", a.MaxFiles)
+		}
+	}
+	if c.UIAddress != "" {
+		if a, err := netip.ParseAddrPort(c.UIAddress); err != nil || !a.Addr().IsLoopback() {
+			fault("uiAddress", "%q is not a port of a loopback address, such as 127.0.0.1:10352", c.UIAddress)
 		}
 	}
 	if err := logsapi.Validate(&c.Logging, nil, nil).ToAggregate(); err != nil {

@@ -61,6 +61,8 @@ func TestABadFileIsRefusedByTheNameOfTheField(t *testing.T) {
 		"datapath":            {head + "datapath: dpdk\n", "datapath"},
 		"ovsdb":               {head + "ovsdb: /var/run/db.sock\n", "ovsdb"},
 		"health address":      {head + "healthAddress: nowhere\n", "healthAddress"},
+		"page for others":     {head + "uiAddress: 0.0.0.0:10352\n", "uiAddress"},
+		"page by a name":      {head + "uiAddress: localhost:10352\n", "uiAddress"},
 		"not YAML":            {head + "mtu: [\n", "agent.yaml"},
 		"too large":           {head + strings.Repeat("#", maxFile), "larger than"},
 	} {

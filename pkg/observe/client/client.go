@@ -97,6 +97,12 @@ func (c *Client) Nodes(ctx context.Context) (out []api.Node, err error) {
 	return out, err
 }
 
+// Pipeline asks for the tables and their counters.
+func (c *Client) Pipeline(ctx context.Context) (out api.Pipeline, err error) {
+	err = c.list(ctx, "pipeline", &out)
+	return out, err
+}
+
 // Status asks how the agent is.
 func (c *Client) Status(ctx context.Context) (out api.Status, err error) {
 	err = c.list(ctx, "status", &out)

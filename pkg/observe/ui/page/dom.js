@@ -1,0 +1,44 @@
+// Elements are made here and nowhere else. Whatever is shown becomes a text node
+// or an attribute, never markup: names of pods and policies are others' input.
+
+const svgSpace = "http://www.w3.org/2000/svg";
+
+function fill(element, props, children) {
+  for (const [name, value] of Object.entries(props ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  append(element, children);
+  return element;
+}
+
+function append(element, children) {
+  for (const child of children.flat(Infinity)) {
+    if (child === undefined || child === null || child === false || child === "") continue;
+    element.append(child instanceof Node ? child : document.createTextNode(String(child)));
+  }
+}
+
+// h returns an HTML element. Properties that begin with "on" are listeners.
+export const h = (tag, props, ...children) => fill(document.createElement(tag), props, children);
+
+// s returns an SVG element.
+export const s = (tag, props, ...children) => fill(document.createElementNS(svgSpace, tag), props, children);
+
+// put replaces what an element holds.
+export function put(element, ...children) {
+  element.replaceChildren();
+  append(element, children);
+  return element;
+}
+
+// debounce returns a function that calls fn once, when it was not called for a
+// while, in milliseconds.
+export function debounce(fn, wait) {
+  let timer;
+  return (...args) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => fn(...args), wait);
+  };
+}
