@@ -72,6 +72,7 @@ func Run(ctx context.Context, cfg *config.Config) error {
 		Node: cfg.NodeName, Bridge: a.bridge, Connections: a.vswitchd, PortAddresses: cfg.Manifests != "",
 		Watch:    verdict.Denials(verdict.Rates),
 		Counters: a.stats, Hooks: a.metrics.Hooks(),
+		Services: a.node.services != nil, OnBalancers: a.node.balanced,
 		OnProblem: func(err error) { klog.FromContext(ctx).Info("Input that can't be used", "problem", err.Error()) },
 	})
 	a.verdicts = verdict.New(verdict.Config{Node: cfg.NodeName, Bridge: a.bridge, Enforcer: a.enforcer})
@@ -133,12 +134,15 @@ func newSource(cfg *config.Config) (cluster.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cluster.NewAPISource(client, cluster.APIOptions{}), nil
+	return cluster.NewAPISource(client, cluster.APIOptions{Services: cfg.Services == "sluice"}), nil
 }
 
 // hear passes events on: those of Node objects to the node, all to the enforcer.
 func (a *Agent) hear(events []cluster.Event) {
 	for _, e := range events {
+		if e.ServiceCIDR != nil {
+			a.node.setServiceCIDR(e.ServiceCIDR, e.Deleted)
+		}
 		if e.Node != nil && e.Node.Name == a.cfg.NodeName && !e.Deleted {
 			a.node.set(e.Node)
 		}

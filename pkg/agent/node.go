@@ -45,6 +45,8 @@ type node struct {
 	plan   *nodes.Plan   // how pods and others are reached; nil before the first setup
 	failed error         // why the node is not set up
 	is     check.Setup   // what the last setup has made
+	// serviceRanges are those of ServiceCIDRs, by name.
+	serviceRanges map[string][]netip.Prefix
 }
 
 func newNode(a *Agent, datapath string) (*node, error) {
@@ -54,7 +56,7 @@ func newNode(a *Agent, datapath string) (*node, error) {
 	}
 	n := &node{
 		a: a, datapath: datapath, pool: pool, cluster: nodes.NewTable(), wake: make(chan struct{}, 1),
-		failed: errors.New("the node's pod ranges are not known yet"),
+		serviceRanges: map[string][]netip.Prefix{}, failed: errors.New("the node's pod ranges are not known yet"),
 	}
 	if a.cfg.Services == "sluice" {
 		if n.services, err = newServices(a.cfg.Gateway); err != nil {
@@ -189,6 +191,9 @@ func (n *node) setup(ctx context.Context) error {
 	}
 	if n.services != nil {
 		told.ServiceHops, told.ServiceSources = hopsOf(gateways), n.pool.ServiceSources()
+		if told.ServiceCIDRs, err = n.serviceCIDRs(); err != nil {
+			return err
+		}
 	}
 	if !reflect.DeepEqual(told, n.told) {
 		n.a.enforcer.SetNode(*told)
@@ -199,11 +204,7 @@ func (n *node) setup(ctx context.Context) error {
 		return err
 	}
 	if n.services != nil {
-		l, err := n.localOf(gateways, addrs, plan.PodCIDRs)
-		if err != nil {
-			return err
-		}
-		n.services.setLocal(l)
+		n.services.setLocal(n.localOf(gateways, addrs, plan.PodCIDRs, told.ServiceCIDRs))
 	}
 	err = n.reach(ctx, plan, local)
 	n.keep(bridge, route.Gateway{Name: cfg.Gateway, Addrs: prefixes, MTU: plan.MTU}, local, plan)
@@ -229,7 +230,7 @@ func (n *node) setupIs() (check.Setup, error) {
 // ranges are the pod ranges of all nodes, as far as they are known, and those of
 // Services.
 func (n *node) ranges() []netip.Prefix {
-	services, _ := n.a.cfg.ServicePrefixes() // the configuration is valid
+	services, _ := n.serviceCIDRs() // the configuration is valid
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.plan == nil {

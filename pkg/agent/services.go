@@ -12,8 +12,10 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/sluice-cni/sluice/flows"
+	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/entry"
 	"github.com/sluice-cni/sluice/pkg/route"
+	"github.com/sluice-cni/sluice/pkg/service"
 )
 
 // services keeps the kernel leading to the bridge what the bridge balances. It has
@@ -57,6 +59,11 @@ func (n *node) setBalancers(changes []flows.BalancerChange) {
 	s.pending, s.begun = append(s.pending, changes...), true
 	s.mu.Unlock()
 	s.poke()
+}
+
+// balanced hears from the enforcer what has changed of the balancers on the bridge.
+func (n *node) balanced(changes []flows.BalancerChange, _ []service.HealthCheck) {
+	n.setBalancers(changes)
 }
 
 // setLocal hears of the node's addresses and the others'.
@@ -170,17 +177,39 @@ func (s *services) turn(ctx context.Context) error {
 	return err
 }
 
-// localOf is what the node knows of addresses. It belongs to the node's loop.
-func (n *node) localOf(gateways, own []netip.Addr, pods []netip.Prefix) (entry.Local, error) {
-	ranges, err := n.a.cfg.ServicePrefixes()
-	if err != nil {
-		return entry.Local{}, fmt.Errorf("ranges of Services: %w", err)
+// setServiceCIDR hears of a ServiceCIDR object.
+func (n *node) setServiceCIDR(c *cluster.ServiceCIDR, gone bool) {
+	n.mu.Lock()
+	if delete(n.serviceRanges, c.Name); !gone {
+		n.serviceRanges[c.Name] = c.CIDRs
 	}
+	n.mu.Unlock()
+	n.poke()
+}
+
+// serviceCIDRs are the ranges of cluster IPs: the configured ones, and those the
+// cluster has. Ranges may lie in one another.
+func (n *node) serviceCIDRs() ([]netip.Prefix, error) {
+	out, err := n.a.cfg.ServicePrefixes()
+	if err != nil {
+		return nil, fmt.Errorf("ranges of Services: %w", err)
+	}
+	n.mu.Lock()
+	for _, cidrs := range n.serviceRanges {
+		out = append(out, cidrs...)
+	}
+	n.mu.Unlock()
+	slices.SortFunc(out, netip.Prefix.Compare)
+	return slices.Compact(out), nil
+}
+
+// localOf is what the node knows of addresses. It belongs to the node's loop.
+func (n *node) localOf(gateways, own []netip.Addr, pods, ranges []netip.Prefix) entry.Local {
 	nodes := n.cluster.Addrs()
 	for _, a := range own {
 		nodes[a] = true
 	}
-	return entry.Local{Sources: gateways, Bridge: n.told.ServiceSources, Ranges: ranges, Nodes: nodes, Pods: pods}, nil
+	return entry.Local{Sources: gateways, Bridge: n.told.ServiceSources, Ranges: ranges, Nodes: nodes, Pods: pods}
 }
 
 // hopsOf are the ServiceHops of the families that have a gateway.

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-cni/sluice/ovs/openflow"
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/policy"
+	"github.com/sluice-cni/sluice/pkg/service"
 )
 
 // Config says what to enforce on.
@@ -35,6 +36,12 @@ type Config struct {
 	Counters Counters
 	// Hooks hear what the enforcer does.
 	Hooks Hooks
+	// Services says that the bridge balances Services.
+	Services bool
+	// OnBalancers hears from the loop what has changed of the balancers on the bridge,
+	// once it is there; it must not block. The first call has all there are. It may
+	// be nil.
+	OnBalancers func([]flows.BalancerChange, []service.HealthCheck)
 	// OnProblem hears of input that could not be used, from the loop; it must not
 	// block. It may be nil.
 	OnProblem func(error)
@@ -50,14 +57,19 @@ type Enforcer struct {
 
 	// What follows belongs to the loop.
 	compiler *policy.Compiler
-	pipeline *flows.Pipeline
-	node     *flows.Node                   // set, but not yet applied
-	watch    *flows.Watch                  // set, but not yet applied
-	remotes  map[string]flows.RemoteChange // changed, but not yet applied
-	ports    map[string]policy.LocalPort
-	synced   bool
-	started  bool // the first turn has been written
-	stale    bool // the bridge may differ from the pipeline
+	services *service.Compiler
+	// balancers are changes that the bridge is to get, or has got without being told
+	// of.
+	balancers []flows.BalancerChange
+	unheard   bool // nobody was told of the first ones
+	pipeline  *flows.Pipeline
+	node      *flows.Node                   // set, but not yet applied
+	watch     *flows.Watch                  // set, but not yet applied
+	remotes   map[string]flows.RemoteChange // changed, but not yet applied
+	ports     map[string]policy.LocalPort
+	synced    bool
+	started   bool // the first turn has been written
+	stale     bool // the bridge may differ from the pipeline
 	// meters are those that stand on the bridge, by number. unmetered says why there
 	// are none, if that is so.
 	meters    map[uint32]openflow.Meter
@@ -76,7 +88,7 @@ type Enforcer struct {
 func New(cfg Config) *Enforcer {
 	e := &Enforcer{
 		cfg: cfg, done: make(chan struct{}),
-		compiler: policy.New(cfg.Node), pipeline: flows.New(), ports: map[string]policy.LocalPort{},
+		compiler: policy.New(cfg.Node), services: service.New(cfg.Node), pipeline: flows.New(), ports: map[string]policy.LocalPort{},
 		remotes: map[string]flows.RemoteChange{}, problems: map[cluster.Key][]policy.Problem{}, rejected: map[string]rejection{},
 	}
 	if cfg.PortAddresses {
@@ -178,6 +190,9 @@ func (e *Enforcer) absorb(rs []*request, waiting *[]*request) []*request {
 				}
 			}
 			e.compiler.Update(r.events...)
+			if e.cfg.Services {
+				e.services.Update(r.events...)
+			}
 		case r.node != nil:
 			e.node = r.node
 		case r.watch != nil:
@@ -221,13 +236,19 @@ func (e *Enforcer) turn(ctx context.Context) error {
 		e.problems[p.Policy] = append(e.problems[p.Policy], p)
 		e.report(errors.New(p.String()))
 	}
+	var faults []service.Problem
+	delta.Balancers, faults = e.services.Flush()
+	for _, p := range faults {
+		e.report(errors.New(p.String()))
+	}
+	e.balancers = append(e.balancers, delta.Balancers...)
 	delta.Node, e.node = e.node, nil
 	delta.Watch, e.watch = e.watch, nil
 	for _, name := range slices.Sorted(maps.Keys(e.remotes)) {
 		delta.Remotes = append(delta.Remotes, e.remotes[name])
 	}
 	clear(e.remotes)
-	diff := !e.started || e.stale
+	diff, first := !e.started || e.stale, !e.started
 	changes, whole := e.apply(delta)
 	if !whole && !diff {
 		e.stale = true
@@ -256,6 +277,7 @@ func (e *Enforcer) turn(ctx context.Context) error {
 			if _, refused := errors.AsType[*openflow.BundleError](err); refused {
 				e.refused++
 			}
+			e.unheard = e.unheard || first
 			return fmt.Errorf("write the bridge's flows: %w", err)
 		}
 		e.commits++
@@ -264,6 +286,10 @@ func (e *Enforcer) turn(ctx context.Context) error {
 	e.heard = nil
 	e.stale = false
 	e.dropMeters(ctx)
+	if e.cfg.OnBalancers != nil && (first || e.unheard || len(e.balancers) > 0) {
+		e.cfg.OnBalancers(e.balancers, e.services.HealthChecks())
+		e.balancers, e.unheard = nil, false
+	}
 	// ovs-vswitchd does nothing else while it dumps connections: they are judged
 	// anew only when that can make a difference. Whoever wrote flows that are right
 	// already may have ended before its sweep.

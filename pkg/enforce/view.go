@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/policy"
+	"github.com/sluice-cni/sluice/pkg/service"
 )
 
 // View is what Look shows. It is valid only during the call.
@@ -18,6 +19,9 @@ func (v View) Pipeline() *flows.Pipeline { return v.e.pipeline }
 
 // Compiler returns the compiler, to be read only.
 func (v View) Compiler() *policy.Compiler { return v.e.compiler }
+
+// Services returns the compiler of Services, to be read only.
+func (v View) Services() *service.Compiler { return v.e.services }
 
 // Port returns a port by its name.
 func (v View) Port(name string) (policy.LocalPort, bool) {
