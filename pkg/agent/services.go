@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-cni/sluice/pkg/entry"
 	"github.com/sluice-cni/sluice/pkg/route"
 	"github.com/sluice-cni/sluice/pkg/service"
+	"github.com/sluice-cni/sluice/pkg/service/health"
 )
 
 // services keeps the kernel leading to the bridge what the bridge balances. It has
@@ -23,7 +24,8 @@ import (
 // depends on.
 type services struct {
 	kernel *route.Services
-	wake   chan struct{} // has one place
+	health *health.Server // of Services, asked by load balancers
+	wake   chan struct{}  // has one place
 
 	// What follows belongs to the loop.
 	table    *entry.Table
@@ -44,7 +46,7 @@ func newServices(gateway string) (*services, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &services{kernel: kernel, wake: make(chan struct{}, 1), table: entry.New(), look: true, check: route.CheckAll}, nil
+	return &services{kernel: kernel, health: health.New(health.Options{}), wake: make(chan struct{}, 1), table: entry.New(), look: true, check: route.CheckAll}, nil
 }
 
 // setBalancers hears of changes of the balancers on the bridge. The first call has
@@ -56,14 +58,20 @@ func (n *node) setBalancers(changes []flows.BalancerChange) {
 		return
 	}
 	s.mu.Lock()
+	news := len(changes) > 0 || !s.begun
 	s.pending, s.begun = append(s.pending, changes...), true
 	s.mu.Unlock()
-	s.poke()
+	if news {
+		s.poke()
+	}
 }
 
 // balanced hears from the enforcer what has changed of the balancers on the bridge.
-func (n *node) balanced(changes []flows.BalancerChange, _ []service.HealthCheck) {
+func (n *node) balanced(changes []flows.BalancerChange, checks []service.HealthCheck) {
 	n.setBalancers(changes)
+	if n.services != nil {
+		n.services.health.Set(checks)
+	}
 }
 
 // setLocal hears of the node's addresses and the others'.
@@ -115,6 +123,9 @@ func (n *node) runServices(ctx context.Context) error {
 		}
 		return nil
 	}
+	answering := make(chan error, 1)
+	go func() { answering <- s.health.Run(ctx) }()
+	defer func() { <-answering }() // it ends with ctx
 	look := time.NewTicker(lookAgain)
 	defer look.Stop()
 	var again <-chan time.Time

@@ -38,9 +38,9 @@ type Config struct {
 	Hooks Hooks
 	// Services says that the bridge balances Services.
 	Services bool
-	// OnBalancers hears from the loop what has changed of the balancers on the bridge,
-	// once it is there; it must not block. The first call has all there are. It may
-	// be nil.
+	// OnBalancers hears from the loop, each time the bridge is right, what has changed
+	// of the balancers on it; it must not block. The first call has all there are. It
+	// may be nil.
 	OnBalancers func([]flows.BalancerChange, []service.HealthCheck)
 	// OnProblem hears of input that could not be used, from the loop; it must not
 	// block. It may be nil.
@@ -61,7 +61,6 @@ type Enforcer struct {
 	// balancers are changes that the bridge is to get, or has got without being told
 	// of.
 	balancers []flows.BalancerChange
-	unheard   bool // nobody was told of the first ones
 	pipeline  *flows.Pipeline
 	node      *flows.Node                   // set, but not yet applied
 	watch     *flows.Watch                  // set, but not yet applied
@@ -248,7 +247,7 @@ func (e *Enforcer) turn(ctx context.Context) error {
 		delta.Remotes = append(delta.Remotes, e.remotes[name])
 	}
 	clear(e.remotes)
-	diff, first := !e.started || e.stale, !e.started
+	diff := !e.started || e.stale
 	changes, whole := e.apply(delta)
 	if !whole && !diff {
 		e.stale = true
@@ -277,7 +276,6 @@ func (e *Enforcer) turn(ctx context.Context) error {
 			if _, refused := errors.AsType[*openflow.BundleError](err); refused {
 				e.refused++
 			}
-			e.unheard = e.unheard || first
 			return fmt.Errorf("write the bridge's flows: %w", err)
 		}
 		e.commits++
@@ -286,10 +284,10 @@ func (e *Enforcer) turn(ctx context.Context) error {
 	e.heard = nil
 	e.stale = false
 	e.dropMeters(ctx)
-	if e.cfg.OnBalancers != nil && (first || e.unheard || len(e.balancers) > 0) {
+	if e.cfg.OnBalancers != nil {
 		e.cfg.OnBalancers(e.balancers, e.services.HealthChecks())
-		e.balancers, e.unheard = nil, false
 	}
+	e.balancers = nil
 	// ovs-vswitchd does nothing else while it dumps connections: they are judged
 	// anew only when that can make a difference. Whoever wrote flows that are right
 	// already may have ended before its sweep.

@@ -17,8 +17,8 @@ import (
 	"github.com/sluice-cni/sluice/test/need"
 )
 
-// services is the range of ClusterIPs.
-var services = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")}
+// services are the ranges of ClusterIPs.
+var services = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16"), netip.MustParsePrefix("fd00:10:96::/112")}
 
 // startTimeout is how long each daemon may take until it serves. kube-apiserver
 // takes about 4 s on an idle machine and ten times that in an emulated one.

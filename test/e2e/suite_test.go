@@ -132,8 +132,9 @@ func grant(ctx context.Context, api *apiserver.APIServer) error {
 	role := &rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{Name: agentUser},
 		Rules: []rbacv1.PolicyRule{
-			{Verbs: read, APIGroups: []string{""}, Resources: []string{"pods", "namespaces", "nodes"}},
-			{Verbs: read, APIGroups: []string{"networking.k8s.io"}, Resources: []string{"networkpolicies"}},
+			{Verbs: read, APIGroups: []string{""}, Resources: []string{"pods", "namespaces", "nodes", "services"}},
+			{Verbs: read, APIGroups: []string{"networking.k8s.io"}, Resources: []string{"networkpolicies", "servicecidrs"}},
+			{Verbs: read, APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}},
 		},
 	}
 	binding := &rbacv1.ClusterRoleBinding{

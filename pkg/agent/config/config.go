@@ -125,7 +125,7 @@ func Default() *Config {
 		APIVersion: APIVersion, Kind: Kind,
 		OVSDB: "unix:/var/run/openvswitch/db.sock", OVSRunDir: "/var/run/openvswitch", OpenFlow: "native",
 		Bridge: "br-sluice", Gateway: "sluice0", Datapath: "auto",
-		Mode: nodes.Encap, Tunnel: "geneve", Services: "kube-proxy",
+		Mode: nodes.Encap, Tunnel: "geneve", Services: "sluice",
 		Network: "sluice", CNIConfDir: "/etc/cni/net.d", CNIBinDir: "/opt/cni/bin",
 		Socket: "/run/sluice/agent.sock", HealthAddress: "127.0.0.1:10351",
 		AuditLog: AuditLog{MaxSizeMB: 100, MaxFiles: 5},
