@@ -46,7 +46,7 @@ func addFlows(t *testing.T, sb *sandbox.Sandbox, p *flows.Pipeline) {
 // groupText is a group as ovs-ofctl reads it.
 func groupText(g *flows.Group) string {
 	method := map[flows.Selection]string{
-		flows.SelectByDatapath: "", flows.SelectByConnection: ",selection_method=hash", flows.SelectBySource: ",selection_method=hash,fields(ip_src,ipv6_src)",
+		flows.SelectByDatapath: ",selection_method=dp_hash", flows.SelectByConnection: ",selection_method=hash", flows.SelectBySource: ",selection_method=hash,fields(ip_src,ipv6_src)",
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "group_id=%d,type=select%s", g.ID, method[g.Selection])

@@ -39,7 +39,9 @@ func (e *Enforcer) read(ctx context.Context) (standing, error) {
 
 // selections are the ways in which the pipeline's groups choose.
 var selections = map[flows.Selection]openflow.Selection{
-	flows.SelectByDatapath:   {},
+	// Left to itself the switch takes a symmetric hash, in which the ports of UDP do
+	// not count on every datapath: a client would have one endpoint for all.
+	flows.SelectByDatapath:   {Method: "dp_hash"},
 	flows.SelectByConnection: {Method: "hash"},
 	flows.SelectBySource:     {Method: "hash", Fields: []string{"ip_src", "ipv6_src"}},
 }
