@@ -59,7 +59,7 @@ func newNode(a *Agent, datapath string) (*node, error) {
 		serviceRanges: map[string][]netip.Prefix{}, failed: errors.New("the node's pod ranges are not known yet"),
 	}
 	if a.cfg.Services == "sluice" {
-		if n.services, err = newServices(a.cfg.Gateway); err != nil {
+		if n.services, err = newServices(a.cfg.Gateway, a.right); err != nil {
 			return nil, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/pkg/cluster"
+	"github.com/sluice-cni/sluice/pkg/enforce"
 	"github.com/sluice-cni/sluice/pkg/entry"
 	"github.com/sluice-cni/sluice/pkg/route"
 	"github.com/sluice-cni/sluice/pkg/service"
@@ -41,12 +42,14 @@ type services struct {
 	check   route.Check  // how well to look
 }
 
-func newServices(gateway string) (*services, error) {
+// newServices returns the loop; healthy says whether the bridge is as it should be.
+func newServices(gateway string, healthy func() bool) (*services, error) {
 	kernel, err := route.OpenServices(gateway, flows.RemoteMAC)
 	if err != nil {
 		return nil, err
 	}
-	return &services{kernel: kernel, health: health.New(health.Options{}), wake: make(chan struct{}, 1), table: entry.New(), look: true, check: route.CheckAll}, nil
+	answers := health.New(health.Options{Healthy: healthy})
+	return &services{kernel: kernel, health: answers, wake: make(chan struct{}, 1), table: entry.New(), look: true, check: route.CheckAll}, nil
 }
 
 // setBalancers hears of changes of the balancers on the bridge. The first call has
@@ -64,6 +67,14 @@ func (n *node) setBalancers(changes []flows.BalancerChange) {
 	if news {
 		s.poke()
 	}
+}
+
+// right reports whether the bridge holds what it should.
+func (a *Agent) right() (right bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), healthTime)
+	defer cancel()
+	err := a.enforcer.Look(ctx, func(v enforce.View) { right = v.Ready() })
+	return right && err == nil
 }
 
 // balanced hears from the enforcer what has changed of the balancers on the bridge.

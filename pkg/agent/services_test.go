@@ -64,7 +64,7 @@ func own(t *testing.T) *netns.Netns {
 func TestTheKernelFollowsTheBalancers(t *testing.T) {
 	nft := need.Tool(t, "nft", "apt-get install nftables")
 	ns := own(t)
-	s, err := newServices("sluice0")
+	s, err := newServices("sluice0", func() bool { return true })
 	if err != nil {
 		t.Fatal(err)
 	}
