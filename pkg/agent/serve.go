@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-cni/sluice/pkg/cni"
 	"github.com/sluice-cni/sluice/pkg/observe"
 	"github.com/sluice-cni/sluice/pkg/observe/ui"
+	"github.com/sluice-cni/sluice/pkg/support"
 )
 
 // shutdownTime is how long CNI calls under way may take to end when the agent
@@ -32,8 +33,9 @@ func (a *Agent) listen(ctx context.Context) (all []served, err error) {
 	if err != nil {
 		return nil, err
 	}
-	questions := a.questions()
-	all = []served{{socket, a.socketMux(questions)}}
+	observer := a.observer()
+	questions := a.questions(observer)
+	all = []served{{socket, a.socketMux(observer, questions)}}
 	for _, tcp := range []struct {
 		field, address string
 		handler        http.Handler
@@ -53,31 +55,39 @@ func (a *Agent) listen(ctx context.Context) (all []served, err error) {
 	return all, nil
 }
 
-// questions is what can be asked of the agent, and the page that asks it.
-func (a *Agent) questions() *http.ServeMux {
-	mux := http.NewServeMux()
-	observer := observe.New(observe.Config{
+func (a *Agent) observer() *observe.Observer {
+	return observe.New(observe.Config{
 		Enforcer: a.enforcer, Switch: a.bridge, Vswitchd: a.vswitchd.client, Stats: a.stats,
 		Bridge: a.cfg.Bridge, Node: a.cfg.NodeName, Network: a.node.network,
 	})
+}
+
+// questions is what can be asked of the agent, and the page that asks it.
+func (a *Agent) questions(observer *observe.Observer) *http.ServeMux {
+	mux := http.NewServeMux()
 	observer.Register(mux)
-	check.New(check.Config{
-		Agent: a.cfg, Enforcer: a.enforcer, DB: a.db, Vswitchd: a.vswitchd.client, Source: a.source, Setup: a.node.setupIs,
-	}).Register(mux)
-	verdicts.New(verdicts.Config{
-		Node: a.cfg.NodeName, Enforcer: a.enforcer, Observer: observer, Store: a.store, PortAddresses: a.cfg.Manifests != "", Ranges: a.node.ranges,
-	}).Register(mux)
 	a.verdicts.Register(mux)
 	ui.Register(mux)
 	return mux
 }
 
-// socketMux is what is served on the agent's socket: the CNI commands, and all
-// questions.
-func (a *Agent) socketMux(questions http.Handler) http.Handler {
+// socketMux is what is served on the agent's socket: the CNI commands, all
+// questions, and for those who may use the socket alone the checks, which cost
+// time, and the support bundle, which holds logs.
+func (a *Agent) socketMux(observer *observe.Observer, questions http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	a.cni.Register(mux)
 	mux.Handle("/", questions)
+	checker := check.New(check.Config{
+		Agent: a.cfg, Enforcer: a.enforcer, DB: a.db, Vswitchd: a.vswitchd.client, Source: a.source, Setup: a.node.setupIs,
+	})
+	checker.Register(mux)
+	verdicts.New(verdicts.Config{
+		Node: a.cfg.NodeName, Enforcer: a.enforcer, Observer: observer, Store: a.store, PortAddresses: a.cfg.Manifests != "", Ranges: a.node.ranges,
+	}).Register(mux)
+	support.Config{
+		Agent: a.cfg, Enforcer: a.enforcer, Observer: observer, Checker: checker, Store: a.store, Bridge: a.bridge, Vswitchd: a.vswitchd.client,
+	}.Register(mux)
 	return mux
 }
 

@@ -19,6 +19,7 @@ func TestWhatIsBrokenIsFound(t *testing.T) {
 	t.Run("a node that is well", func(t *testing.T) { well(t, n) })
 	t.Run("flows", func(t *testing.T) { brokenFlows(t, n) })
 	t.Run("verdicts", func(t *testing.T) { brokenVerdicts(t, n) })
+	t.Run("bundle", func(t *testing.T) { bundle(t, n) })
 	t.Run("cni", func(t *testing.T) { brokenCNI(t, n) })
 	t.Run("sysctls", func(t *testing.T) { brokenSysctls(t, n) })
 	t.Run("bridge", func(t *testing.T) { brokenBridge(t, n) })
@@ -75,6 +76,7 @@ func brokenFlows(t *testing.T, n *node) {
 	_, by := n.checks(t, "--only", "flows")
 	c := by["flows"]
 	text := strings.Join(c.Details, "\n")
+	t.Logf("%s\n%s", c.Message, text)
 	for _, want := range []string{
 		"missing in IngressDefault: cookie=0x8000000000", fmt.Sprintf("(ingress-isolation/%d) of pod shop/db", db.OFPort),
 		"extra in Classifier: cookie=0x0,table=0,priority=999,ip,nw_src=192.0.2.99", "actions=drop",
@@ -208,4 +210,5 @@ func brokenDaemons(t *testing.T, n *node) {
 	if c := by["agent"]; code != 1 || c.Status != api.CheckFail || !strings.Contains(c.Message, "no agent at "+n.Socket()) || c.Hint == "" {
 		t.Errorf("without an agent: exit code %d, %+v", code, by)
 	}
+	withoutAgent(t, n)
 }

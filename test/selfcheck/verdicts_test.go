@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluice-cni/sluice/pkg/observe/api"
 )
@@ -11,11 +12,12 @@ import (
 // brokenVerdicts holds that a bridge that lets through, or keeps back, what it
 // should not is found by its verdicts too.
 func brokenVerdicts(t *testing.T, n *node) {
+	begun := time.Now()
 	code, r := n.verdicts(t)
+	t.Logf("%d connections in %s", r.Traced, time.Since(begun).Round(time.Millisecond))
 	if code != 0 || len(r.Differences) != 0 || r.Traced != r.Possible || r.Traced < 100 || len(r.Unknown) != 0 {
 		t.Errorf("of a bridge that is well: exit code %d, %+v", code, r)
 	}
-	t.Logf("%d connections", r.Traced)
 	db := n.port(t, "db")
 
 	// What isolates the database is gone: nothing that should be denied is.
@@ -38,9 +40,9 @@ func brokenVerdicts(t *testing.T, n *node) {
 
 	// A drawn sample finds it too, the same one by the same seed.
 	n.ofctl(t, "add-flow", "br-sluice", "table=IngressDefault,priority=9999,tcp,tp_dst=40001,actions=goto_table:Commit")
-	_, a := n.verdicts(t, "--max", "150", "--seed", "7")
-	_, b := n.verdicts(t, "--max", "150", "--seed", "7")
-	if a.Traced != 150 || a.Seed != 7 || len(a.Differences) == 0 || fmt.Sprint(a.Differences) != fmt.Sprint(b.Differences) {
+	_, a := n.verdicts(t, "--max", "400", "--seed", "7")
+	_, b := n.verdicts(t, "--max", "400", "--seed", "7")
+	if a.Traced != 400 || a.Seed != 7 || len(a.Differences) == 0 || fmt.Sprint(a.Differences) != fmt.Sprint(b.Differences) {
 		t.Errorf("with an allow flow, by one seed:\n%+v\n%+v", a, b)
 	}
 	for _, d := range a.Differences {

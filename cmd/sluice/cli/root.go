@@ -104,7 +104,7 @@ expected one; 5 --strict: a manifest or a policy has a problem.`,
 	flags.StringVar(&a.socket, "socket", socket, "the agent's unix socket; the default is $"+socketVariable+", if set")
 	flags.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long the command may take; 0 is as long as it needs")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "wide", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(a.newTrace(), a.newWatch(), a.newGet(), a.newCheck(), a.newSimulate(), a.newUI(), a.newVersion())
+	root.AddCommand(a.newTrace(), a.newWatch(), a.newGet(), a.newCheck(), a.newSimulate(), a.newUI(), a.newSupportBundle(), a.newVersion())
 	for _, cmd := range append(root.Commands(), root) {
 		checkArgs(cmd)
 	}

@@ -34,6 +34,13 @@ func TestWrongUsageIsNamedAndExitsWithTwo(t *testing.T) {
 		"simulate -f . --from a/[":               "syntax error in pattern",
 		"simulate -f . --family 5":               `--family: "5" is not 4, 6, both or auto`,
 		"simulate -f . --expect x --port tcp/80": "--expect says itself which connections to try",
+		"check x":                                "unknown command",
+		"check --only flows,bogus":               `--only: there is no check "bogus"`,
+		"check --max 5":                          "--max goes with --policies only",
+		"check --policies --skip flows":          "--skip does not go with --policies",
+		"check --policies --max 0":               "--max: 0 is not in 1-200000",
+		"check --policies --time 2h":             "--time: 2h0m0s is not in 1s-1h",
+		"support-bundle x":                       "unknown command",
 		"bogus":                                  `unknown command "bogus"`,
 		"version x":                              "unknown command",
 	} {
@@ -70,6 +77,24 @@ func TestAnAbsentAgentIsSaidToBeSo(t *testing.T) {
 	refused := advise(fmt.Errorf("dial: %w", syscall.EACCES), stale)
 	if text := refused.Error(); !strings.Contains(text, "permission denied") || !strings.Contains(text, "sudo") {
 		t.Errorf("permission denied is told as %q", text)
+	}
+}
+
+func TestAnAbsentAgentIsACheckThatHasFailed(t *testing.T) {
+	absent := filepath.Join(t.TempDir(), "agent.sock")
+	r := run(t, "check", "--socket", absent)
+	r.want(t, exitError, "")
+	for _, want := range []string{"fail  agent  no agent at " + absent + ": there is no such socket", "→ sluice asks the sluice-agent", "1 of 1 checks have failed"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("no %q in\n%s", want, r.out)
+		}
+	}
+	run(t, "check", "--policies", "--socket", absent).want(t, exitError, "no agent at "+absent)
+}
+
+func TestNamesOfChecksAreCompleted(t *testing.T) {
+	if r := run(t, "__complete", "check", "--only", "flows,"); !strings.HasPrefix(r.out, "flows,agent\nflows,version\nflows,ovsdb\n") || strings.Contains(r.out, "flows,flows") {
+		t.Errorf("completes to %q", r.out)
 	}
 }
 
@@ -112,7 +137,7 @@ func TestMissingInputIsAnError(t *testing.T) {
 }
 
 func TestHelpHasExamplesAndNamesThePlugin(t *testing.T) {
-	for _, cmd := range []string{"trace", "simulate"} {
+	for _, cmd := range []string{"trace", "simulate", "check", "support-bundle"} {
 		r := run(t, cmd, "--help")
 		r.want(t, exitDone, "")
 		if !strings.Contains(r.out, "Examples:\n") {
