@@ -56,6 +56,12 @@ func (c *counters) add(read map[counted]uint64) {
 	c.last, c.started = read, true
 }
 
+func (c *counters) begun() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.started
+}
+
 // read reads the counters of the tables in which verdicts end.
 func (s *Stream) read(ctx context.Context) error {
 	queries := []openflow.CounterQuery{{Table: uint8(flows.TableDenied)}, {Table: uint8(flows.TableCommit)}}
@@ -75,11 +81,11 @@ func (s *Stream) count(ctx context.Context) {
 	tick := time.NewTicker(countInterval)
 	defer tick.Stop()
 	for {
-		// While the bridge is away nothing is counted. What can't be told of is counted
-		// when somebody asks.
+		// While the bridge is away nothing is counted. Where nothing can be told of, the
+		// counters are read once, to know where they began, and when somebody asks.
 		metered := false
 		err := s.cfg.Enforcer.Look(ctx, func(v enforce.View) { metered = v.Unmetered() == nil })
-		if err == nil && metered {
+		if err == nil && (metered || !s.counters.begun()) {
 			_ = s.read(ctx)
 		}
 		select {

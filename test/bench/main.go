@@ -38,6 +38,7 @@ var benchmarks = []benchmark{
 	{"install", "100,000 flows by the agent's path, held against ovs-ofctl add-flows", false, benchInstall},
 	{"stats", "one reading of the counters of 10,000 rules", false, benchStats},
 	{"memory", "the heap of 10,000 pods and 1,000 policies", false, benchMemory},
+	{"flood", "a pod that floods, held against the same where no verdict is told of", true, benchFlood},
 	{"node", "a node with a real API server: CNI ADD, policies, restart of the agent", true, benchNode},
 }
 
