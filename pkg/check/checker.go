@@ -88,7 +88,7 @@ var checks = []check{
 	{"gateway", "the gateway's interface", (*Checker).gateway},
 	{"sysctls", "forwarding and what else the kernel is told", (*Checker).sysctls},
 	{"routes", "routes to other nodes, and their neighbours", (*Checker).routes},
-	{"nftables", "the rules that masquerade", (*Checker).nftables},
+	{"nftables", "the rules that masquerade, and those that lead to Services", (*Checker).nftables},
 	{"mtu", "the pods' MTU fits the uplink", (*Checker).mtu},
 	{"api", "the API server, and how well it is followed", (*Checker).api},
 	{"problems", "policies and manifests that can't be used", (*Checker).problems},

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/pkg/nodes"
 	"github.com/sluice-cni/sluice/pkg/route"
 )
@@ -104,10 +105,21 @@ func (c *Checker) nftables(ctx context.Context) result {
 	if err != nil {
 		return fail("nft list table inet "+route.Table, "nftables: %v", err)
 	}
+	services := ""
+	if c.cfg.Agent.Services == "sluice" {
+		services = ", table inet " + route.ServiceTable + " leads to Services"
+		table, err := route.OpenServices(s.Gateway.Name, flows.RemoteMAC)
+		if err == nil {
+			err = table.Check(ctx)
+		}
+		if err != nil {
+			found = append(found, err.Error())
+		}
+	}
 	if len(found) > 0 {
 		return fault(restart, found)
 	}
-	return ok("table inet %s masquerades what pods send out of the cluster", route.Table)
+	return ok("table inet %s masquerades what pods send out of the cluster%s", route.Table, services)
 }
 
 // mtu looks whether packets of pods fit through the uplink as it is now.

@@ -205,3 +205,16 @@ func HardwareAddr(name string) (net.HardwareAddr, error) {
 	}
 	return link.Attrs().HardwareAddr, nil
 }
+
+// Check returns an error if the table is not as Ensure makes it: its sets, chains
+// and rules. What is in the sets it does not look at. It is for a Services of its
+// own, not for the one that ensures.
+func (s *Services) Check(ctx context.Context) error {
+	if err := s.look(ctx, CheckAll); err != nil {
+		return fmt.Errorf("read table inet %s: %w", ServiceTable, err)
+	}
+	if s.known == nil {
+		return fmt.Errorf("table inet %s: sets, chains or rules are not as they should be", ServiceTable)
+	}
+	return nil
+}

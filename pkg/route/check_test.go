@@ -125,3 +125,24 @@ func TestWhatDiffersOfTheRulesIsFound(t *testing.T) {
 	nft(t, "flush chain inet sluice postrouting")
 	wantFound(t, look(), nil, "table inet sluice: sets, chain or rules are not as they should be")
 }
+
+func TestWhatDiffersOfTheServicesRulesIsFound(t *testing.T) {
+	enter(t)
+	s := openServices(t)
+	ensure(t, s, served())
+	look := func() error {
+		t.Helper()
+		own, err := OpenServices("sluice0", s.mac)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return own.Check(t.Context())
+	}
+	if err := look(); err != nil {
+		t.Error(err)
+	}
+	nft(t, "delete table inet "+ServiceTable)
+	if err := look(); err == nil || !strings.Contains(err.Error(), "table inet "+ServiceTable) {
+		t.Errorf("a table that is gone: %v", err)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/sluice-cni/sluice/ovs/openflow"
+	"github.com/sluice-cni/sluice/pkg/observe/api"
 	"github.com/sluice-cni/sluice/test/bed"
 )
 
@@ -163,6 +164,7 @@ func TestEnforcementStaysWhileTheAPIServerIsAway(t *testing.T) {
 
 	n.api.Stop()
 	t.Run("away", expectAll)
+	n.expectCheck(t, "api", api.CheckFail)
 	// An agent that starts now knows nothing, and must not touch what there is.
 	if err := n.KillAgent(within(t)); err != nil {
 		t.Fatal(err)
@@ -189,4 +191,22 @@ func TestEnforcementStaysWhileTheAPIServerIsAway(t *testing.T) {
 	expectSameFlows(t, before, n.flows(t))
 	n.apply(t, fmt.Sprintf(serverAllows, "away", "[nobody]"))
 	n.check(t, all...)
+	n.expectCheck(t, "api", api.CheckOK)
+	n.expectCheck(t, "flows", api.CheckOK)
+	report, err := n.Client().CheckVerdicts(within(t), api.VerdictRequest{}, nil)
+	if err != nil || len(report.Differences) > 0 || report.Traced == 0 {
+		t.Errorf("sluice check --policies: %v, %+v", err, report)
+	}
+}
+
+// expectCheck waits until one of the checks of sluice check has a status.
+func (n *node) expectCheck(t *testing.T, name, status string) {
+	t.Helper()
+	eventually(t, "check "+name+" says "+status, func(ctx context.Context) error {
+		report, err := n.Client().Check(ctx, api.CheckRequest{Only: []string{name}}, nil)
+		if err == nil && report.Checks[0].Status != status {
+			err = fmt.Errorf("it says %+v", report.Checks[0])
+		}
+		return err
+	})
 }
