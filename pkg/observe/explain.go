@@ -59,12 +59,12 @@ func explain(x *api.Explanation, v enforce.View, t *trace.Trace, from, to end) {
 		x.Ingress = sides[flows.Ingress]
 	}
 	x.Verdict = api.Allowed
-	if t.Dropped || len(t.Outputs) == 0 {
+	if t.Dropped || len(t.Outputs) == 0 || unserved(t) != nil {
 		x.Verdict = api.Denied
 	} else {
 		x.Output = portName(v, t.Outputs[0])
 	}
-	x.Reason = reason(x, t, from, to)
+	x.Reason = reason(x, v, t, from, to)
 }
 
 // idOf returns the rule id that a policy flow writes into its register.
@@ -83,9 +83,12 @@ func idOf(s trace.Step) uint32 {
 }
 
 // reason says in one line why the packet ended as it did.
-func reason(x *api.Explanation, t *trace.Trace, from, to end) string {
+func reason(x *api.Explanation, v enforce.View, t *trace.Trace, from, to end) string {
 	if x.Verdict == api.Allowed {
 		return Why(flows.KindAllowed, x.From, x.To, x.Egress, x.Ingress)
+	}
+	if s := unserved(t); s != nil {
+		return "the connection " + serviceMeaning(v, flows.Cookie(s.Cookie), *s)
 	}
 	last := decider(t)
 	if last == nil || last.Miss {
@@ -95,6 +98,18 @@ func reason(x *api.Explanation, t *trace.Trace, from, to end) string {
 		return why
 	}
 	return "dropped in table " + flows.Table(last.Table).String()
+}
+
+// unserved is the step that found a Service with nobody to serve the packet, or
+// the address of none; nil if there is none.
+func unserved(t *trace.Trace) *trace.Step {
+	for i := range t.Steps {
+		switch s := &t.Steps[i]; flows.Cookie(s.Cookie).Kind() {
+		case flows.KindRefused, flows.KindUnserved, flows.KindUnowned:
+			return s
+		}
+	}
+	return nil
 }
 
 // decider is the last step of a trace that decided something: what is denied is

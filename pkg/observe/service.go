@@ -16,8 +16,8 @@ func serviceMeaning(v enforce.View, c flows.Cookie, s trace.Step) string {
 	}
 	switch c.Kind() {
 	case flows.KindBalancer:
-		if flows.Table(s.Table) == flows.TableServiceEndpoint && s.Priority > 50 {
-			return fmt.Sprintf("goes to the endpoint of %s that the client had before", name)
+		if e := destinationOf(s); e.IsValid() {
+			return fmt.Sprintf("is for %s, and goes to its endpoint %s", name, e)
 		}
 		return fmt.Sprintf("is for %s", name)
 	case flows.KindAffinity:

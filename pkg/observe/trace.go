@@ -40,23 +40,27 @@ type end struct {
 // Trace asks the bridge for the way of a connection's first packet, and says
 // which rule and policy stand behind each verdict.
 func (o *Observer) Trace(ctx context.Context, req api.TraceRequest) (*api.Explanation, error) {
-	protocol, err := protocolNumber(req)
-	if err != nil {
-		return nil, err
-	}
 	var from, to end
 	var node flows.Node
 	var lookErr error
-	err = o.cfg.Enforcer.Look(ctx, func(v enforce.View) {
+	err := o.cfg.Enforcer.Look(ctx, func(v enforce.View) {
 		if node, lookErr = v.Node(); lookErr != nil {
 			return
 		}
 		if from, lookErr = find(v, "from", req.From); lookErr != nil {
 			return
 		}
-		to, lookErr = find(v, "to", req.To)
+		if strings.HasPrefix(req.To, api.ServicePrefix) {
+			to, lookErr = findService(v, &req)
+		} else {
+			to, lookErr = find(v, "to", req.To)
+		}
 	})
 	if err = firstError(err, lookErr); err != nil {
+		return nil, err
+	}
+	protocol, err := protocolNumber(req)
+	if err != nil {
 		return nil, err
 	}
 	src, dst, err := pair(&from, &to, req.Family)
@@ -107,8 +111,21 @@ func (o *Observer) Trace(ctx context.Context, req api.TraceRequest) (*api.Explan
 	x := &api.Explanation{
 		From: from.Endpoint, To: to.Endpoint, Protocol: req.Protocol, Port: req.Port, Megaflow: t.Megaflow,
 	}
-	err = o.cfg.Enforcer.Look(ctx, func(v enforce.View) { explain(x, v, t, from, to) })
-	return x, err
+	err = o.cfg.Enforcer.Look(ctx, func(v enforce.View) {
+		var chosen netip.Addr
+		if x.Service, chosen = balancedOf(v, t, p); x.Service != nil {
+			x.To.Service = x.Service.Name()
+		}
+		if chosen.IsValid() {
+			// Policies judge the endpoint, as the bridge does.
+			if to, lookErr = find(v, "endpoint", chosen.String()); lookErr != nil {
+				return
+			}
+			to.Addr = chosen.String()
+		}
+		explain(x, v, t, from, to)
+	})
+	return x, firstError(err, lookErr)
 }
 
 func firstError(errs ...error) error {
@@ -120,8 +137,10 @@ func firstError(errs ...error) error {
 	return nil
 }
 
+var protocolNumbers = map[string]uint8{"tcp": flows.TCP, "udp": flows.UDP, "sctp": flows.SCTP, "icmp": 1}
+
 func protocolNumber(req api.TraceRequest) (uint8, error) {
-	n, ok := map[string]uint8{"tcp": flows.TCP, "udp": flows.UDP, "sctp": flows.SCTP, "icmp": 1}[strings.ToLower(req.Protocol)]
+	n, ok := protocolNumbers[strings.ToLower(req.Protocol)]
 	switch {
 	case !ok:
 		return 0, bad("protocol: %q is not tcp, udp, sctp or icmp", req.Protocol)

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/sluice-cni/sluice/flows"
@@ -21,8 +22,10 @@ import (
 	"github.com/sluice-cni/sluice/ovs/vsdb"
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/enforce"
+	"github.com/sluice-cni/sluice/pkg/ipam"
 	"github.com/sluice-cni/sluice/pkg/observe"
 	"github.com/sluice-cni/sluice/pkg/policy"
+	"github.com/sluice-cni/sluice/pkg/route"
 	"github.com/sluice-cni/sluice/pkg/verdict"
 )
 
@@ -93,7 +96,7 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 	if err != nil {
 		return b, err
 	}
-	b.Enforcer = enforce.New(enforce.Config{Node: o.Node, Bridge: of, PortAddresses: o.PortAddresses, Watch: verdict.Denials(o.Watch), OnProblem: o.OnProblem})
+	b.Enforcer = enforce.New(enforce.Config{Node: o.Node, Bridge: of, PortAddresses: o.PortAddresses, Services: true, Watch: verdict.Denials(o.Watch), OnProblem: o.OnProblem})
 	b.Observer = observe.New(observe.Config{
 		Enforcer: b.Enforcer, Switch: of, Bridge: bridgeName, Node: o.Node,
 		Vswitchd: func() (*unixctl.Client, error) { return b.sandbox.Vswitchd(), nil },
@@ -107,6 +110,13 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 	for _, c := range o.PodCIDRs {
 		gw := c.Masked().Addr().Next()
 		node.Gateways, node.Addrs = append(node.Gateways, gw), append(node.Addrs, gw)
+		// One of each family.
+		if hop := route.ServiceHops[route.FamilyOf(gw)]; !slices.Contains(node.ServiceHops, hop) {
+			node.ServiceHops = append(node.ServiceHops, hop)
+			if source := ipam.ServiceSource(c); source.IsValid() {
+				node.ServiceSources = append(node.ServiceSources, source)
+			}
+		}
 	}
 	b.SetNode(node)
 	return b, nil

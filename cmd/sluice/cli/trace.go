@@ -34,12 +34,19 @@ the policy. No packet is sent.
 FROM and TO are pods (NAMESPACE/POD) or addresses. At least one end must be a pod
 of this node. Without a protocol it is TCP; icmp has no port.
 
+TO may be a Service too, svc:NAMESPACE/NAME:PORT, by the number or the name of its
+port. Then, and for an address of a Service, it is said which endpoint was chosen
+and what policies make of it. Another connection may get another endpoint.
+
 The exit code is 0 if the connection is allowed and 3 if it is denied.`,
 		Example: `  # May the frontend speak to the database?
   sluice trace shop/frontend shop/db tcp/5432
 
   # The same over IPv6, with every flow the packet meets
   sluice trace shop/frontend shop/db --protocol tcp --port 5432 --family 6 -o wide
+
+  # A Service: who serves it, and may it be reached?
+  sluice trace shop/frontend svc:shop/api:http
 
   # A machine outside of the cluster, on a node simulated from manifests
   sluice trace -f examples/external-access 203.0.113.7 edge/gateway 8443`,
@@ -63,8 +70,15 @@ The exit code is 0 if the connection is allowed and 3 if it is denied.`,
 
 // request reads the arguments of trace.
 func (f *traceFlags) request(args []string) (req api.TraceRequest, err error) {
+	service, toService := strings.CutPrefix(args[1], api.ServicePrefix)
 	for i, name := range []string{"FROM", "TO"} {
-		if err := checkEnd(args[i]); err != nil {
+		var err error
+		if i == 1 && toService {
+			err = checkService(service)
+		} else {
+			err = checkEnd(args[i])
+		}
+		if err != nil {
 			return req, fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -78,6 +92,8 @@ func (f *traceFlags) request(args []string) (req api.TraceRequest, err error) {
 		return req, fmt.Errorf("%s stands both as an argument and as --protocol or --port", args[2])
 	case len(args) == 3:
 		what, text = "PROTOCOL/PORT", args[2]
+	case text == "" && f.port == 0 && toService:
+		return req, nil
 	case text == "" && f.port == 0:
 		return req, fmt.Errorf("what is to be traced? Give PROTOCOL/PORT, as in tcp/80")
 	case text == "":
@@ -85,11 +101,11 @@ func (f *traceFlags) request(args []string) (req api.TraceRequest, err error) {
 	case f.port != 0:
 		text = fmt.Sprintf("%s/%d", text, f.port)
 	}
-	service, err := simulate.ParseService(text)
+	to, err := simulate.ParseService(text)
 	if err != nil {
 		return req, fmt.Errorf("%s: %w", what, err)
 	}
-	req.Protocol, req.Port = service.Protocol, service.Port
+	req.Protocol, req.Port = to.Protocol, to.Port
 	return req, nil
 }
 
@@ -98,8 +114,17 @@ func checkEnd(text string) error {
 	if _, err := netip.ParseAddr(text); err == nil {
 		return nil
 	}
-	if namespace, name, ok := strings.Cut(text, "/"); !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+	if namespace, name, ok := strings.Cut(text, "/"); !ok || namespace == "" || name == "" || strings.ContainsAny(name, "/:") || strings.Contains(namespace, ":") {
 		return fmt.Errorf("%q is neither NAMESPACE/POD nor an address", text)
+	}
+	return nil
+}
+
+// checkService checks the form of a Service with its port.
+func checkService(text string) error {
+	service, port, said := strings.Cut(text, ":")
+	if namespace, name, ok := strings.Cut(service, "/"); !ok || namespace == "" || name == "" || strings.Contains(name, "/") || said && port == "" {
+		return fmt.Errorf("%q is not svc:NAMESPACE/NAME:PORT", api.ServicePrefix+text)
 	}
 	return nil
 }

@@ -39,6 +39,9 @@ func Explanation(w io.Writer, s Style, x *api.Explanation) error {
 	if err := t.write(w, "  "); err != nil {
 		return err
 	}
+	if err := balanced(w, s, x.Service); err != nil {
+		return err
+	}
 	if err := sides(w, s, x); err != nil {
 		return err
 	}
@@ -61,19 +64,56 @@ func colorOf(step api.Step) Color {
 	switch kind {
 	case "egress-rule", "ingress-rule":
 		return Green
-	case "egress-isolation", "ingress-isolation", "egress-pending", "ingress-pending", "spoof", "invalid", "unroutable":
+	case "egress-isolation", "ingress-isolation", "egress-pending", "ingress-pending", "spoof", "invalid", "unroutable",
+		"service-refused", "service-unserved", "service-unowned":
 		return Red
 	}
 	return Plain
 }
 
+// balanced writes who was chosen to serve a connection to a Service.
+func balanced(w io.Writer, s Style, b *api.Balanced) error {
+	if b == nil {
+		return nil
+	}
+	t := table{style: s}
+	t.cells(cell{"service", Dim}, cell{text: fmt.Sprintf("%s, %s %s", b.Name(), b.Kind, b.Frontend)})
+	endpoint := "none"
+	if b.Endpoint != "" {
+		endpoint = b.Endpoint
+		if b.Pod != "" {
+			endpoint += " of pod " + b.Pod
+		}
+		switch {
+		case b.Remembered:
+			endpoint += ", which the client had before"
+		case b.Choices > 1:
+			endpoint += fmt.Sprintf(", one of %d: another connection may get another", b.Choices)
+		default:
+			endpoint += ", the only one"
+		}
+	}
+	t.cells(cell{"endpoint", Dim}, cell{text: endpoint})
+	if b.Affinity != "" {
+		t.cells(cell{"affinity", Dim}, cell{text: "a client keeps its endpoint for " + b.Affinity})
+	}
+	if _, err := io.WriteString(w, "\n"); err != nil {
+		return err
+	}
+	return t.write(w, "  ")
+}
+
 // sides writes the verdict at each end.
 func sides(w io.Writer, s Style, x *api.Explanation) error {
 	t := table{style: s}
+	to := x.To.Pod
+	if x.Service != nil {
+		to = x.Service.Pod
+	}
 	for _, end := range []struct {
 		side *api.Side
 		name string
-	}{{x.Egress, x.From.Pod}, {x.Ingress, x.To.Pod}} {
+	}{{x.Egress, x.From.Pod}, {x.Ingress, to}} {
 		if end.side == nil {
 			continue
 		}

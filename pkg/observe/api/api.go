@@ -6,7 +6,8 @@ import "fmt"
 
 // TraceRequest asks for the way of a connection's first packet.
 type TraceRequest struct {
-	// From and To are pods ("namespace/name") or addresses.
+	// From and To are pods ("namespace/name") or addresses; To may be a Service too
+	// (ServicePrefix), of which the protocol and the port are known then.
 	From string `json:"from"`
 	To   string `json:"to"`
 	// Protocol is "tcp", "udp", "sctp" or "icmp" (ICMPv6 where the addresses are
@@ -33,6 +34,9 @@ type Explanation struct {
 	// Verdict is "allowed" or "denied", Reason why, in one line.
 	Verdict string `json:"verdict"`
 	Reason  string `json:"reason"`
+	// Service is the Service that the connection is to, nil if it is to none. To is
+	// then its frontend, and Ingress the verdict at the endpoint that was chosen.
+	Service *Balanced `json:"service,omitempty"`
 	// Egress and Ingress are the verdicts at the source's and the destination's
 	// pod; nil where that is no pod of this node, or was not reached.
 	Egress  *Side `json:"egress,omitempty"`
@@ -47,15 +51,21 @@ type Explanation struct {
 
 // Endpoint is one end of a connection.
 type Endpoint struct {
-	Pod  string `json:"pod,omitempty"`
-	Addr string `json:"addr"`
+	Pod string `json:"pod,omitempty"`
+	// Service is the Service with its port that has the address as a frontend:
+	// "shop/web:http".
+	Service string `json:"service,omitempty"`
+	Addr    string `json:"addr"`
 	// Port is the bridge's port behind which the endpoint is.
 	Port   string `json:"port,omitempty"`
 	OFPort uint32 `json:"ofport,omitempty"`
 }
 
-// String returns the pod with its address, or the address.
+// String returns the pod or Service with its address, or the address.
 func (e Endpoint) String() string {
+	if e.Service != "" {
+		return fmt.Sprintf("Service %s (%s)", e.Service, e.Addr)
+	}
 	if e.Pod != "" {
 		return fmt.Sprintf("%s (%s)", e.Pod, e.Addr)
 	}

@@ -6,6 +6,13 @@ import { trace } from "./api.js";
 import { allows, denies } from "./objects.js";
 import { badge, connection, facts, policyLink, verdictsHref, traceHref } from "./links.js";
 
+// endpoint says who was chosen to serve a Service, of how many.
+function endpoint(b) {
+  if (!b.endpoint) return "none";
+  const pod = b.pod ? ` of pod ${b.pod}` : "";
+  return `${b.endpoint}${pod}${b.choices > 1 ? `, one of ${b.choices}` : ""}`;
+}
+
 const fields = ["from", "to", "protocol", "port", "family"];
 
 export class TraceForm {
@@ -93,7 +100,7 @@ function explanation(x) {
     h("div", { class: `outcome ${x.verdict === "allowed" ? "allowed" : "denied"}` },
       h("p", { class: "said" }, badge(x.verdict), h("strong", null, connection(x))),
       h("p", { class: "why" }, x.reason)),
-    facts([x.egress && side(x.egress, x.from), x.ingress && side(x.ingress, x.to), x.output && ["leaves by", h("span", { class: "mono" }, x.output)]].filter(Boolean)),
+    facts([x.service && ["endpoint", h("span", { class: "mono" }, endpoint(x.service))], x.egress && side(x.egress, x.from), x.ingress && side(x.ingress, x.to), x.output && ["leaves by", h("span", { class: "mono" }, x.output)]].filter(Boolean)),
     h("ol", { class: "steps" }, x.steps.map((step) => h("li", { class: kindOf(step, x) },
       h("strong", null, step.table), h("span", { class: "meaning" }, step.meaning),
       h("details", null, h("summary", null, step.object || "no flow"),
