@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-cni/sluice/pkg/enforce"
 	"github.com/sluice-cni/sluice/pkg/metrics"
 	"github.com/sluice-cni/sluice/pkg/stats"
+	"github.com/sluice-cni/sluice/pkg/traffic"
 	"github.com/sluice-cni/sluice/pkg/verdict"
 )
 
@@ -37,6 +38,7 @@ type Agent struct {
 	cni      *cni.Server
 	store    *verdicts.Store
 	stats    *stats.Collector
+	traffic  *traffic.Tracker
 	metrics  *metrics.Metrics
 }
 
@@ -62,11 +64,12 @@ func Run(ctx context.Context, cfg *config.Config) error {
 	}
 	look := func(ctx context.Context, view func(enforce.View)) error { return a.enforcer.Look(ctx, view) }
 	a.stats = stats.New(ctx, stats.Config{Bridge: a.bridge, Generation: a.vswitchd.run, Look: look, File: cfg.StatsPath()})
+	a.traffic = traffic.New(ctx, traffic.Config{Counts: a.vswitchd.countsTraffic, Gone: a.goneRules, File: cfg.TrafficPath()})
 	a.metrics = metrics.New(metrics.Sources{
 		Ready: a.ready, Look: look, FlowsByTable: a.bridge.FlowsByTable, OpenFlowLost: a.bridge.ConnectionsLost,
 		OVSDB:    func() (bool, uint64) { return a.db.Connected(), a.db.Reconnects() },
 		Vswitchd: func() (bool, uint64) { return a.vswitchd.up.Load(), a.vswitchd.restarts.Load() },
-		Stats:    a.stats, Rules: cfg.RuleMetrics,
+		Stats:    a.stats, Traffic: a.traffic, Rules: cfg.RuleMetrics,
 	})
 	a.enforcer = enforce.New(enforce.Config{
 		Node: cfg.NodeName, Bridge: a.bridge, Connections: a.vswitchd, PortAddresses: cfg.Manifests != "",
@@ -102,6 +105,7 @@ func (a *Agent) run(ctx context.Context) error {
 		})
 	}
 	group.Go(func() error { return a.stats.Run(ctx) })
+	group.Go(func() error { return a.traffic.Run(ctx) })
 	for _, l := range listeners {
 		group.Go(func() error { return serve(ctx, l) })
 	}

@@ -57,7 +57,7 @@ func (a *Agent) listen(ctx context.Context) (all []served, err error) {
 
 func (a *Agent) observer() *observe.Observer {
 	return observe.New(observe.Config{
-		Enforcer: a.enforcer, Switch: a.bridge, Vswitchd: a.vswitchd.client, Stats: a.stats,
+		Enforcer: a.enforcer, Switch: a.bridge, Vswitchd: a.vswitchd.client, Stats: a.stats, Traffic: a.traffic,
 		Bridge: a.cfg.Bridge, Node: a.cfg.NodeName, Network: a.node.network,
 	})
 }

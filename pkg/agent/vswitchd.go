@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
@@ -39,6 +41,19 @@ func (v *vswitchd) client() (*unixctl.Client, error) {
 
 // run names the ovs-vswitchd that runs now.
 func (v *vswitchd) run() (string, error) { return unixctl.Run(v.runDir, "ovs-vswitchd") }
+
+// countsTraffic returns why the bridge's datapath does not count what connections
+// carry, nil if it may.
+func (v *vswitchd) countsTraffic() error {
+	datapath := v.datapath.Load()
+	switch {
+	case datapath == nil:
+		return errors.New("there is no bridge yet")
+	case *datapath != vsdb.DatapathSystem:
+		return fmt.Errorf("the %s datapath does not count what connections carry", *datapath)
+	}
+	return nil
+}
 
 // Dump implements enforce.Connections.
 func (v *vswitchd) Dump(ctx context.Context, zone uint16) ([]conntrack.Entry, error) {

@@ -48,6 +48,7 @@ func (c Cleanup) Run(ctx context.Context) error {
 		c.links(),
 		c.file(c.Plugin),
 		c.file(c.Config.StatsPath()),
+		c.file(c.Config.TrafficPath()),
 		c.file(c.Config.Socket),
 	)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/pkg/enforce"
 	"github.com/sluice-cni/sluice/pkg/stats"
+	"github.com/sluice-cni/sluice/pkg/traffic"
 )
 
 // Sources are what is read when metrics are gathered.
@@ -28,6 +29,8 @@ type Sources struct {
 	// Stats are the statistics; Rules shows them for each rule.
 	Stats *stats.Collector
 	Rules bool
+	// Traffic are the totals of what connections carried.
+	Traffic *traffic.Tracker
 }
 
 // readTime bounds a gathering: what does not answer by then is left out.
@@ -67,6 +70,7 @@ func (r *reader) Collect(ch chan<- prometheus.Metric) {
 	}
 	r.enforcer(ctx, value)
 	r.statistics(ctx, value)
+	r.traffic(value)
 }
 
 func truth(b bool) float64 {
@@ -100,6 +104,21 @@ func (r *reader) enforcer(ctx context.Context, value func(*Definition, float64, 
 	value(bundlesRefused, float64(s.Refused))
 	value(resyncs, float64(s.Resyncs))
 	value(cut, float64(s.Cut))
+}
+
+func (r *reader) traffic(value func(*Definition, float64, ...string)) {
+	err := r.Traffic.Err()
+	value(trafficCounted, truth(err == nil))
+	if err != nil {
+		return // zeros would be a statement
+	}
+	value(trafficLost, float64(r.Traffic.Lost()))
+	for _, d := range flows.Directions {
+		n := r.Traffic.Sum(d)
+		value(connections, float64(n.Connections), d.String())
+		value(packets, float64(n.Packets), d.String())
+		value(bytes, float64(n.Bytes), d.String())
+	}
 }
 
 // statistics shows totals as they were last read, if they can't be read now.

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-cni/sluice/pkg/nodes"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
 	"github.com/sluice-cni/sluice/pkg/stats"
+	"github.com/sluice-cni/sluice/pkg/traffic"
 )
 
 // Config says what to observe.
@@ -27,6 +28,8 @@ type Config struct {
 	Vswitchd func() (*unixctl.Client, error)
 	// Stats are the statistics; nil if nobody counts.
 	Stats *stats.Collector
+	// Traffic are the totals of what connections carried; nil if nobody counts.
+	Traffic *traffic.Tracker
 	// Bridge is the bridge's name, Node the node's.
 	Bridge, Node string
 	// Network returns how other nodes are reached, with a nil plan if that is not
@@ -81,7 +84,6 @@ func (o *Observer) Policies(ctx context.Context) ([]api.Policy, error) {
 			policy := api.Policy{
 				Name: p.Key.String(), Subjects: p.Subjects, Active: p.Active,
 				Pods: keys(v.Compiler().PodsOf(p.Key)), Isolates: []string{},
-				Stats: o.policyStats(p.Key),
 			}
 			for _, d := range flows.Directions {
 				if p.Isolates[d] {
@@ -90,10 +92,11 @@ func (o *Observer) Policies(ctx context.Context) ([]api.Policy, error) {
 			}
 			for _, k := range p.Rules {
 				if r := RuleOf(v, k); r != nil {
-					r.Stats = o.ruleStats(k)
+					r.Stats = o.ruleStats(r)
 					policy.Rules = append(policy.Rules, *r)
 				}
 			}
+			policy.Stats = o.policyStats(p.Key, policy.Rules)
 			for _, problem := range p.Problems {
 				policy.Problems = append(policy.Problems, problem.Field+": "+problem.Message)
 			}
@@ -163,7 +166,7 @@ func (o *Observer) Flows(ctx context.Context) ([]api.Flow, error) {
 
 // Status tells how the agent is.
 func (o *Observer) Status(ctx context.Context) (api.Status, error) {
-	out := api.Status{Node: o.cfg.Node, Bridge: o.cfg.Bridge, Network: o.networkStatus()}
+	out := api.Status{Node: o.cfg.Node, Bridge: o.cfg.Bridge, Network: o.networkStatus(), Traffic: o.trafficNote()}
 	err := o.cfg.Enforcer.Look(ctx, func(v enforce.View) {
 		s := v.Stats()
 		out.Ready, out.Bundles, out.Flows, out.Cut = v.Ready(), s.Bundles, s.Flows, s.Cut

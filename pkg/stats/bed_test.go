@@ -33,7 +33,6 @@ type bed struct {
 	sandbox *sandbox.Sandbox
 	db      *vsdb.DB
 	file    string
-	node    flows.Node
 	pods    map[string]policy.LocalPort
 	events  []cluster.Event // all there have been
 

@@ -1,25 +1,17 @@
 package stats
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/pkg/cluster"
+	"github.com/sluice-cni/sluice/pkg/statefile"
 )
 
 // stateVersion is that of the file's form. A file of another is not read.
 const stateVersion = 1
-
-// maxState bounds the file, in bytes; 10,000 rules take about 3 MB.
-const maxState = 256 << 20
 
 // state is what the file holds: totals, and the readings they go up to.
 type state struct {
@@ -44,27 +36,15 @@ func (c *Collector) load() error {
 	if c.cfg.File == "" {
 		return nil
 	}
-	f, err := os.Open(c.cfg.File)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read statistics: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxState+1))
-	if err != nil {
-		return fmt.Errorf("read statistics %s: %w", c.cfg.File, err)
-	}
-	if len(data) > maxState {
-		return fmt.Errorf("read statistics %s: larger than %d bytes", c.cfg.File, maxState)
-	}
-	var s state
-	if err := json.Unmarshal(data, &s); err != nil {
-		return fmt.Errorf("read statistics %s: %w", c.cfg.File, err)
+	s := state{Version: stateVersion}
+	if err := statefile.Read(c.cfg.File, &s); err != nil {
+		return err
 	}
 	if s.Version != stateVersion {
 		return fmt.Errorf("read statistics %s: version %d, want %d", c.cfg.File, s.Version, stateVersion)
+	}
+	if s.Since.IsZero() {
+		return nil // there is none
 	}
 	t := newTotals(s.Since)
 	if s.Verdicts != nil {
@@ -91,26 +71,17 @@ func (c *Collector) save() error {
 	if c.cfg.File == "" {
 		return nil
 	}
-	data, err := c.marshal()
-	if data == nil || err != nil {
-		return err
+	s, changed := c.copy()
+	if !changed {
+		return nil
 	}
-	if err := replaceFile(c.cfg.File, data); err != nil {
+	if err := statefile.Write(c.cfg.File, s); err != nil {
 		c.mu.Lock()
 		c.changed = true
 		c.mu.Unlock()
-		return fmt.Errorf("write statistics: %w", err)
+		return err
 	}
 	return nil
-}
-
-// marshal returns the file's content, nil if it has not changed.
-func (c *Collector) marshal() ([]byte, error) {
-	s, changed := c.copy()
-	if !changed {
-		return nil, nil
-	}
-	return json.Marshal(s)
 }
 
 // copy copies what is to be kept: encoding it takes long enough for the enforcer's
@@ -139,21 +110,4 @@ func values[K comparable, V any](m map[K]*V) map[K]V {
 		out[k] = *v
 	}
 	return out
-}
-
-// replaceFile puts a file, readable by its owner alone, in place of another.
-func replaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }

@@ -2,16 +2,19 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/sluice-cni/sluice/ovs/sandbox"
 	"github.com/sluice-cni/sluice/pkg/metrics"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
 	"github.com/sluice-cni/sluice/test/bed"
@@ -56,6 +59,7 @@ func TestStatisticsOfRealConnectionsOutliveAgents(t *testing.T) {
 		return p
 	}
 	before := settled(1, 1)
+	n.checkTraffic(t, name, &client.Host, &server.Host)
 	for i, end := range []func(context.Context) error{n.StopAgent, n.KillAgent} {
 		if err := end(within(t)); err != nil {
 			t.Fatal(err)
@@ -80,6 +84,45 @@ func TestStatisticsOfRealConnectionsOutliveAgents(t *testing.T) {
 	n.checkMetrics(t)
 }
 
+// checkTraffic counts what connections carry on the kernel's datapath, once the
+// kernel is told to count, and is told so elsewhere.
+func (n *node) checkTraffic(t testing.TB, policy string, client, server *bed.Host) {
+	t.Helper()
+	if *datapathFlag != sandbox.System {
+		status, err := n.Client().Status(within(t))
+		if err != nil || !strings.Contains(status.Traffic, "the netdev datapath does not count") {
+			t.Errorf("status %+v, %v: does not say that packets and bytes are not counted", status, err)
+		}
+		if p, r, err := n.policyStats(within(t), policy); err != nil || p.Traffic != nil || r.Traffic != nil {
+			t.Errorf("packets and bytes %v, %v, %v of a datapath that does not count", p.Traffic, r.Traffic, err)
+		}
+		return
+	}
+	if err := n.Node.Do(func() error {
+		return os.WriteFile("/proc/sys/net/netfilter/nf_conntrack_acct", []byte("1"), 0)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the kernel counts", func(ctx context.Context) error {
+		status, err := n.Client().Status(ctx)
+		if err == nil && status.Traffic != "counted" {
+			err = errors.New(status.Traffic)
+		}
+		return err
+	})
+	for range 3 {
+		n.expect(t, probe{client, server, 4, corev1.ProtocolTCP, 80}, true)
+	}
+	eventually(t, "packets and bytes are counted", func(ctx context.Context) error {
+		_, r, err := n.policyStats(ctx, policy)
+		// Handshake, data and answer: six packets of 40 bytes and more.
+		if err == nil && (r.Traffic == nil || r.Traffic.Connections < 3 || r.Traffic.Packets < 3*6 || r.Traffic.Bytes < 40*r.Traffic.Packets) {
+			err = fmt.Errorf("rule %+v, traffic %+v", r, r.Traffic)
+		}
+		return err
+	})
+}
+
 // checkMetrics asks the agent for its metrics: all that are defined are there, but
 // those that only happen now and then.
 func (n *node) checkMetrics(t testing.TB) {
@@ -102,6 +145,13 @@ func (n *node) checkMetrics(t testing.TB) {
 	for _, d := range metrics.Definitions() {
 		help := fmt.Sprintf("# HELP %s %s\n# TYPE %s %s\n", d.Name, d.Help, d.Name, d.Type)
 		switch d.Name {
+		case "sluice_connections_allowed_total", "sluice_connection_packets_total", "sluice_connection_bytes_total", "sluice_connection_events_lost_total":
+			if *datapathFlag != sandbox.System {
+				if strings.Contains(string(text), d.Name) {
+					t.Errorf("metrics have %s of a datapath that does not count", d.Name)
+				}
+				continue
+			}
 		case "sluice_rule_attempts_total", "sluice_cni_errors_total", "sluice_cni_duration_seconds":
 			continue
 		}

@@ -45,7 +45,7 @@ func Policies(w io.Writer, s Style, policies []api.Policy) error {
 	t := table{style: s}
 	counted := slices.ContainsFunc(policies, func(p api.Policy) bool { return p.Stats != nil })
 	if s.Wide {
-		t.header(columns(counted, []string{"NAME", "ISOLATES", "RULES", "ON THIS NODE"}, []string{"ALLOWED", "DENIED", "SINCE"},
+		t.header(columns(counted, []string{"NAME", "ISOLATES", "RULES", "ON THIS NODE"}, []string{"ALLOWED", "DENIED", "TRAFFIC", "SINCE"},
 			[]string{"PROBLEMS", "APPLIES TO", "PODS"})...)
 	} else {
 		t.header("NAME", "ISOLATES", "RULES", "PODS", "ON THIS NODE", "PROBLEMS")
@@ -79,7 +79,7 @@ func Rules(w io.Writer, s Style, rules []api.Rule) error {
 	t := table{style: s}
 	counted := slices.ContainsFunc(rules, func(r api.Rule) bool { return r.Stats != nil })
 	if s.Wide {
-		t.header(columns(counted, []string{"POLICY", "DIRECTION", "RULE", "ID", "ALLOWS"}, []string{"ATTEMPTS", "SINCE"}, []string{"KEY"})...)
+		t.header(columns(counted, []string{"POLICY", "DIRECTION", "RULE", "ID", "ALLOWS"}, []string{"ATTEMPTS", "TRAFFIC", "SINCE"}, []string{"KEY"})...)
 	} else {
 		t.header("POLICY", "DIRECTION", "RULE", "ID", "ALLOWS")
 	}
@@ -158,6 +158,9 @@ func Status(w io.Writer, s Style, status api.Status) error {
 	t.cells(cell{"bundles written", Dim}, cell{text: fmt.Sprint(status.Bundles)})
 	t.cells(cell{"flow changes", Dim}, cell{text: fmt.Sprint(status.Flows)})
 	t.cells(cell{"connections cut", Dim}, cell{text: fmt.Sprint(status.Cut)})
+	if status.Traffic != "" {
+		t.cells(cell{"packets and bytes", Dim}, cell{text: status.Traffic})
+	}
 	if n := status.Network; n != nil {
 		t.cells(cell{"mode", Dim}, cell{text: strings.TrimSuffix(n.Mode+", "+n.Tunnel, ", ")})
 		t.cells(cell{"MTU of pods", Dim}, cell{text: fmt.Sprint(n.MTU)})

@@ -4,7 +4,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-cni/sluice/pkg/observe/api"
 	"github.com/sluice-cni/sluice/pkg/simulate"
@@ -129,5 +132,42 @@ func TestALongListIsCutInANarrowTableOnly(t *testing.T) {
 	}
 	if !strings.Contains(narrow.String(), "a, b, c, d and 2 more") || !strings.Contains(wide.String(), "a, b, c, d, e, f") {
 		t.Errorf("narrow:\n%swide:\n%s", narrow.String(), wide.String())
+	}
+}
+
+func TestStatisticsStandInWideListsWhereThereAreSome(t *testing.T) {
+	since := time.Date(2026, 11, 25, 1, 3, 12, 0, time.UTC)
+	rules := []api.Rule{
+		{Key: "NetworkPolicy/shop/db/ingress/0", Policy: "shop/db", Direction: "ingress", ID: 7, Text: "from pods app=a", Stats: &api.RuleStats{
+			Attempts: 12, Since: since, Traffic: &api.Traffic{Connections: 11, Packets: 2500, Bytes: 1_834_000},
+		}},
+		{Key: "NetworkPolicy/shop/db/ingress/1", Policy: "shop/db", Direction: "ingress", Index: 1, ID: 8, Text: "from pods app=b", Stats: &api.RuleStats{Since: since}},
+		{Key: "NetworkPolicy/shop/db/ingress/2", Policy: "shop/db", Direction: "ingress", Index: 2, ID: 9, Text: "from pods app=c"},
+	}
+	var out strings.Builder
+	if err := Rules(&out, Style{Wide: true}, rules); err != nil {
+		t.Fatal(err)
+	}
+	policies := []api.Policy{{Name: "shop/db", Isolates: []string{"ingress"}, Active: true, Stats: &api.PolicyStats{
+		Allowed: api.Attempts{Ingress: 12}, Denied: api.Attempts{Ingress: 3, Egress: 1}, Since: since, Traffic: &api.Traffic{Bytes: 999},
+	}}}
+	if err := Policies(&out, Style{Wide: true}, policies); err != nil {
+		t.Fatal(err)
+	}
+	ports := []api.Port{{Pod: "shop/db", Name: "sl1", OFPort: 2, State: "isolated", Stats: &api.PortStats{Denied: api.Attempts{Ingress: 3}, Since: since}}}
+	if err := Ports(&out, Style{Wide: true}, ports); err != nil {
+		t.Fatal(err)
+	}
+	const want = `POLICY   DIRECTION  RULE  ID  ALLOWS           ATTEMPTS  TRAFFIC                               SINCE                 KEY
+shop/db  ingress    0     7   from pods app=a  12        11 connections, 2500 packets, 1.8 MB  2026-11-25T01:03:12Z  NetworkPolicy/shop/db/ingress/0
+shop/db  ingress    1     8   from pods app=b  0         not counted                           2026-11-25T01:03:12Z  NetworkPolicy/shop/db/ingress/1
+shop/db  ingress    2     9   from pods app=c  -         -                                     -                     NetworkPolicy/shop/db/ingress/2
+NAME     ISOLATES  RULES  ON THIS NODE  ALLOWED  DENIED  TRAFFIC                          SINCE                 PROBLEMS  APPLIES TO  PODS
+shop/db  ingress   0      yes           12       4       0 connections, 0 packets, 999 B  2026-11-25T01:03:12Z  -                     -
+POD      PORT  OFPORT  ADDRESSES  STATE     DENIED  PENDING  SINCE                 EGRESS ISOLATED BY  INGRESS ISOLATED BY  MAC  UID
+shop/db  sl1   2       -          isolated  3       0        2026-11-25T01:03:12Z  -                   -                         -
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -30,6 +30,28 @@ func deniedCell(n uint64) cell {
 	return c
 }
 
+// traffic is what connections carried. Where nothing is counted it says so: zeros
+// would be a statement.
+func traffic(t *api.Traffic) cell {
+	if t == nil {
+		return cell{"not counted", Dim}
+	}
+	return cell{text: fmt.Sprintf("%d connections, %d packets, %s", t.Connections, t.Packets, bytes(t.Bytes))}
+}
+
+// bytes is a number of bytes with a decimal unit.
+func bytes(n uint64) string {
+	units := []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}
+	v, i := float64(n), 0
+	for ; v >= 1000 && i < len(units)-1; i++ {
+		v /= 1000
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, units[i])
+}
+
 func none(n int) (cells []cell) {
 	for range n {
 		cells = append(cells, cell{text: "-"})
@@ -39,16 +61,16 @@ func none(n int) (cells []cell) {
 
 func ruleStats(s *api.RuleStats) []cell {
 	if s == nil {
-		return none(2)
+		return none(3)
 	}
-	return []cell{number(s.Attempts), since(s.Since)}
+	return []cell{number(s.Attempts), traffic(s.Traffic), since(s.Since)}
 }
 
 func policyStats(s *api.PolicyStats) []cell {
 	if s == nil {
-		return none(3)
+		return none(4)
 	}
-	return []cell{number(s.Allowed.Total()), deniedCell(s.Denied.Total()), since(s.Since)}
+	return []cell{number(s.Allowed.Total()), deniedCell(s.Denied.Total()), traffic(s.Traffic), since(s.Since)}
 }
 
 func portStats(s *api.PortStats) []cell {

@@ -197,6 +197,12 @@ func (c *Config) StatsPath() string {
 	return filepath.Join(filepath.Dir(c.Socket), "stats.json")
 }
 
+// TrafficPath is where the totals of traffic are kept: "traffic.json" beside the
+// statistics.
+func (c *Config) TrafficPath() string {
+	return filepath.Join(filepath.Dir(c.StatsPath()), "traffic.json")
+}
+
 // Complete fills in what follows from the machine.
 func (c *Config) Complete() error {
 	if c.NodeName == "" {

@@ -172,6 +172,9 @@ type Status struct {
 	Cut     uint64 `json:"connectionsCut"`
 	// Network is how other nodes are reached; nil if that is not known yet.
 	Network *Network `json:"network,omitempty"`
+	// Traffic is "counted", or "not counted: " and why: whether statistics have what
+	// connections carried.
+	Traffic string `json:"traffic,omitempty"`
 }
 
 // Error is the body of an answer that is none.

@@ -11,6 +11,18 @@ type RuleStats struct {
 	Attempts uint64 `json:"attempts"`
 	// Since is when counting began.
 	Since time.Time `json:"since"`
+	// Traffic is what the connections carried that the rule allowed; nil where the
+	// datapath does not count that.
+	Traffic *Traffic `json:"traffic,omitempty"`
+}
+
+// Traffic is what connections carried over their whole life.
+type Traffic struct {
+	// Connections is how many there were.
+	Connections uint64 `json:"connections"`
+	// Packets and Bytes are those of both directions; bytes from the IP header on.
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
 }
 
 // PolicyStats tell how much a policy has allowed and denied on this node.
@@ -21,6 +33,9 @@ type PolicyStats struct {
 	// is owed to all policies that isolate the pod, and counts at each of them.
 	Denied Attempts  `json:"denied"`
 	Since  time.Time `json:"since"`
+	// Traffic is that of the rules that the policy has now; nil where the datapath
+	// does not count, or there is no rule.
+	Traffic *Traffic `json:"traffic,omitempty"`
 }
 
 // PortStats tell how much was denied at a pod.
