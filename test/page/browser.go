@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +28,12 @@ const waitTime = 20 * time.Second
 type tab struct {
 	t   testing.TB
 	ctx context.Context
+	// expected is a text in errors that do not fail the test; empty if there is none.
+	expected atomic.Pointer[string]
 }
+
+// expect lets the page log errors with a text.
+func (p *tab) expect(text string) { p.expected.Store(&text) }
 
 // open starts a browser and shows an address. What the page logs as an error, an
 // exception or a breach of its security policy among them, fails the test.
@@ -36,7 +43,7 @@ func open(t testing.TB, address string) *tab {
 	ctx, stop := chromedp.NewContext(t.Context(), chromedp.WithAllocatorOptions(
 		chromedp.ExecPath(need.Tool(t, "chromium-headless-shell", "apt-get install chromium-headless-shell")), chromedp.NoSandbox))
 	t.Cleanup(stop)
-	p := &tab{t, ctx}
+	p := &tab{t: t, ctx: ctx}
 	// The browser ends with the context of what is done first.
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1360, 860)); err != nil {
 		t.Fatalf("start the browser: %v", err)
@@ -48,6 +55,9 @@ func open(t testing.TB, address string) *tab {
 		for m, err := range messages {
 			if err != nil {
 				return // the browser has ended
+			}
+			if text := p.expected.Load(); text != nil && strings.Contains(m.String(), *text) {
+				continue
 			}
 			if m.IsException() || m.Type == chromedp.ConsoleError {
 				t.Errorf("the page says: %s (%s)", m, m.URL)

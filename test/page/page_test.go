@@ -110,9 +110,15 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAPersonFindsOutWhoDeniedAConnection(t *testing.T) {
+func TestThePageOfANode(t *testing.T) {
 	n := startNode(t)
 	n.traffic(t)
+	t.Run("a person finds out who denied a connection", func(t *testing.T) { testFindingOut(t, n) })
+	t.Run("without a mouse and on a small screen", func(t *testing.T) { testNarrow(t, n) })
+	t.Run("an agent that stops and comes back", func(t *testing.T) { testRestart(t, n) })
+}
+
+func testFindingOut(t *testing.T, n *node) {
 	p := open(t, n.page(t))
 
 	// The picture moves.
@@ -160,6 +166,8 @@ func TestAPersonFindsOutWhoDeniedAConnection(t *testing.T) {
 	p.click(".result dl a[href$='db-guard']")
 	p.reads(".detail h2", "shop/db-guard")
 	p.reads(".detail .rules", "TCP 5432")
+	p.see("what the rule has allowed", `parseInt(document.querySelector(".detail .tallied")?.textContent) > 0`)
+	p.see("what was denied", `/denied \d+ attempts? at ingress/.test(document.querySelector(".detail").textContent)`)
 	p.shot("policies-dark")
 	p.click(".detail .names a")
 	p.reads(".detail h2", "shop/db")
@@ -168,8 +176,7 @@ func TestAPersonFindsOutWhoDeniedAConnection(t *testing.T) {
 	p.shot("pods-dark")
 }
 
-func TestThePageIsUsedWithoutAMouseAndOnASmallScreen(t *testing.T) {
-	n := startNode(t)
+func testNarrow(t *testing.T, n *node) {
 	p := open(t, n.page(t))
 	p.narrow(420, 900)
 	p.see("tables one below the other", `new Set([...document.querySelectorAll(".table")].map((t) => t.getBoundingClientRect().left)).size === 1`)
@@ -198,6 +205,30 @@ func TestThePageIsUsedWithoutAMouseAndOnASmallScreen(t *testing.T) {
 			t.Errorf("%s: elements that can be used have no name: %s", view, names)
 		}
 	}
+}
+
+// A page that is open does not keep the agent from stopping, says so, and goes on
+// with the next one.
+func testRestart(t *testing.T, n *node) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	p := open(t, n.page(t)+"#/verdicts")
+	p.reads(".tally", "Live")
+	p.expect("status of 50") // what the browser says of an agent that stops or is away
+	begin := time.Now()
+	if err := n.StopAgent(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took > 4*time.Second {
+		t.Errorf("the agent took %v to stop", took)
+	}
+	p.reads(".node.bad", "no agent listens")
+	if err := n.StartAgent(ctx); err != nil {
+		t.Fatal(err)
+	}
+	p.reads(".node.good", "node0")
+	p.reads(".tally", "Live")
+	p.reads(".verdicts [role=row]", "shop/frontend")
 }
 
 // nameless lists what has neither text nor a label that a screen reader could say.

@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/ovs/sandbox/sandboxtest"
 	"github.com/sluice-cni/sluice/pkg/cluster"
+	"github.com/sluice-cni/sluice/pkg/observe/ui"
 	"github.com/sluice-cni/sluice/pkg/simulate"
 	"github.com/sluice-cni/sluice/test/need"
 )
@@ -118,6 +119,7 @@ func watchedAgent(t *testing.T, example string, watch flows.Watch) (string, *sim
 	}
 	mux := http.NewServeMux()
 	bed.Register(mux)
+	ui.Register(mux)
 	if bed.Verdicts != nil {
 		bed.Verdicts.Register(mux)
 	}

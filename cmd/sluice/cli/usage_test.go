@@ -140,7 +140,7 @@ func TestMissingInputIsAnError(t *testing.T) {
 }
 
 func TestHelpHasExamplesAndNamesThePlugin(t *testing.T) {
-	for _, cmd := range []string{"trace", "simulate", "check", "support-bundle"} {
+	for _, cmd := range []string{"trace", "simulate", "ui", "check", "support-bundle"} {
 		r := run(t, cmd, "--help")
 		r.want(t, exitDone, "")
 		if !strings.Contains(r.out, "Examples:\n") {

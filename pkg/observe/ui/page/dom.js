@@ -33,6 +33,15 @@ export function put(element, ...children) {
   return element;
 }
 
+// renew is put for what is drawn again and again: what had the focus has it still.
+export function renew(element, ...children) {
+  const before = element.contains(document.activeElement) && document.activeElement !== element ? document.activeElement : undefined;
+  put(element, ...children);
+  if (!before) return element;
+  [...element.querySelectorAll(before.tagName)].find((e) => e.textContent === before.textContent && e.getAttribute("href") === before.getAttribute("href"))?.focus();
+  return element;
+}
+
 // debounce returns a function that calls fn once, when it was not called for a
 // while, in milliseconds.
 export function debounce(fn, wait) {

@@ -1,6 +1,6 @@
 // The view of the pipeline: the picture, a trace through it, and what is dropped.
 
-import { h, put } from "./dom.js";
+import { h, put, renew } from "./dom.js";
 import * as store from "./store.js";
 import { rate, count, plural } from "./format.js";
 import { Picture } from "./picture.js";
@@ -17,7 +17,7 @@ export class PipelineView {
     this.picture = new Picture((name) => this.choose(name));
     this.trace = new TraceForm((explanation) => this.explained(explanation));
     this.dropped = h("tbody");
-    this.details = h("section", { class: "panel", "aria-live": "polite", "aria-label": "The chosen table" });
+    this.details = h("section", { class: "panel", "aria-label": "The chosen table" });
     this.problem = h("p", { class: "problem", role: "alert" });
     this.element = h("div", { class: "view pipeline" },
       this.trace.form, this.problem,
@@ -53,7 +53,7 @@ export class PipelineView {
     if (!pipeline || !this.rates.add(pipeline)) return;
     this.tables = pipeline.tables;
     this.picture.set(pipeline.tables, this.rates);
-    put(this.dropped, this.tables.flatMap((t) => (t.objects ?? []).filter((o) => o.drops).map((o) => {
+    renew(this.dropped, this.tables.flatMap((t) => (t.objects ?? []).filter((o) => o.drops).map((o) => {
       const now = this.rates.kind(t.name, o.kind);
       return h("tr", { class: now > 0 ? "hot" : "" }, h("th", { scope: "row" }, h("button", { class: "plain", onclick: () => this.choose(t.name) }, o.kind)),
         h("td", null, reasons[o.kind] ?? `dropped in ${t.name}`), h("td", { class: "number" }, rate(now)), h("td", { class: "number" }, count(o.packets)));
@@ -73,7 +73,7 @@ export class PipelineView {
       put(this.details, h("h2", null, "A table"), h("p", { class: "dim" }, "Choose a table in the picture to see what it does and by what it decides."));
       return;
     }
-    put(this.details, h("h2", null, t.name), h("p", null, t.job),
+    renew(this.details, h("h2", null, t.name), h("p", null, t.job),
       h("p", { class: "dim" }, `${plural(t.flows, "flow")} · ${plural(t.packets, "packet")} so far · ${t.leads.length ? `leads to ${t.leads.join(", ")}` : t.drops ? "the end of the way" : "leads out of the bridge"}`),
       t.objects?.length ? h("table", null,
         h("thead", null, h("tr", null, ["Object", "Flows", "Now", "Packets"].map((x, i) => h("th", { scope: "col", class: i ? "number" : "" }, x)))),

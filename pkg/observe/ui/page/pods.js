@@ -1,8 +1,8 @@
 // The view of pods: their ports, whether and by what they are isolated.
 
-import { h, put, debounce } from "./dom.js";
+import { h, put, renew, debounce } from "./dom.js";
 import * as store from "./store.js";
-import { plural } from "./format.js";
+import { count, plural } from "./format.js";
 import { List } from "./list.js";
 import { badge, facts, listed, podHref, policyLink, traceHref, verdictsHref } from "./links.js";
 
@@ -58,14 +58,17 @@ export class PodsView {
         h("p", null, h("a", { href: verdictsHref({ pod: this.name }) }, "Verdicts about it")));
       return;
     }
-    this.list.reveal();
+    if (this.revealed !== this.name) this.list.reveal();
+    this.revealed = this.name;
     const named = (store.value("policies") ?? []).filter((q) => (q.pods ?? []).includes(pod.pod)).map((q) => q.name);
-    put(this.aside, close, h("h2", null, pod.pod), badge(pod.state),
+    renew(this.aside, close, h("h2", null, pod.pod), badge(pod.state),
       facts([
         ["addresses", h("span", { class: "mono" }, (pod.addrs ?? []).join(", "))], ["MAC", h("span", { class: "mono" }, pod.mac)],
         ["port", h("span", { class: "mono" }, `${pod.name}, OpenFlow ${pod.ofport}`)], ["uid", pod.uid && h("span", { class: "mono" }, pod.uid)],
         ["egress isolated by", pod.egressIsolatedBy?.length ? listed(pod.egressIsolatedBy, policyLink) : "nothing"],
         ["ingress isolated by", pod.ingressIsolatedBy?.length ? listed(pod.ingressIsolatedBy, policyLink) : "nothing"],
+        ["denied here", pod.stats && [`${plural(pod.stats.denied.egress, "attempt")} at egress, ${count(pod.stats.denied.ingress)} at ingress`,
+          pod.stats.pending.egress + pod.stats.pending.ingress ? h("div", { class: "dim" }, `and ${count(pod.stats.pending.egress + pod.stats.pending.ingress)} before its policies were known`) : ""]],
         ["selected by", named.length ? listed(named, policyLink) : "no policy"],
       ]),
       h("p", { class: "links" }, h("a", { href: verdictsHref({ pod: pod.pod }) }, "Verdicts"), h("a", { href: traceHref({ from: pod.pod }) }, "Trace from here"), h("a", { href: traceHref({ to: pod.pod }) }, "Trace to here")));

@@ -1,12 +1,13 @@
 // The view of policies: what they select, their rules, and what these have let
 // through.
 
-import { h, put, debounce } from "./dom.js";
+import { h, put, renew, debounce } from "./dom.js";
 import * as store from "./store.js";
 import { count, plural } from "./format.js";
 import { List } from "./list.js";
 import { badge, facts, listed, podLink, policyHref, verdictsHref } from "./links.js";
 
+const wait = 5000; // milliseconds between questions
 const mostRules = 200; // that are shown at once
 
 export class PoliciesView {
@@ -18,6 +19,8 @@ export class PoliciesView {
         { title: "Isolates", cell: (p) => (p.isolates ?? []).join(", ") || "–" },
         { title: "Rules", cell: (p) => count(p.rules?.length), class: "number" },
         { title: "Pods", cell: (p) => count(p.pods?.length), class: "number" },
+        { title: "Allowed", cell: (p) => (p.stats ? count(total(p.stats.allowed)) : "–"), class: "number" },
+        { title: "Denied", cell: (p) => (p.stats ? count(total(p.stats.denied)) : "–"), class: "number" },
         { title: "On this node", cell: (p) => (p.active ? "yes" : "no"), class: "optional" },
         { title: "Applies to", cell: (p) => p.subjects, class: "optional" },
         { title: "Problems", cell: (p) => (p.problems?.length ? badge(count(p.problems.length), "pending") : "–"), class: "number" },
@@ -30,14 +33,18 @@ export class PoliciesView {
       h("form", { class: "toolbar", onsubmit: (e) => e.preventDefault() }, h("label", { class: "field grow" }, h("span", null, "Filter"), this.filter), this.tally),
       h("div", { class: "columns" }, this.list.element, this.aside));
     store.on("policies", () => this.apply());
+    store.every("policies", wait, () => this.shown); // for what they count
   }
 
   show({ name, query }) {
     this.name = name;
     if (query.has("q")) this.filter.value = query.get("q");
     this.apply();
-    store.refresh("policies"); // counters
+    if (!this.shown) store.refresh("policies");
+    this.shown = true;
   }
+
+  hide() { this.shown = false; }
 
   close() { if (this.name) location.hash = "#/policies"; }
 
@@ -60,14 +67,15 @@ export class PoliciesView {
       put(this.aside, close, h("h2", null, this.name), h("p", { class: "dim" }, "There is no such policy, or it is gone."));
       return;
     }
-    this.list.reveal();
+    if (this.revealed !== this.name) this.list.reveal();
+    this.revealed = this.name;
     const rules = policy.rules ?? [];
-    put(this.aside, close, h("h2", null, policy.name),
+    renew(this.aside, close, h("h2", null, policy.name),
       facts([
         ["applies to", policy.subjects], ["isolates", (policy.isolates ?? []).join(", ") || "nothing"],
         ["on this node", policy.active ? "yes" : "no pod of this node is selected"],
         ["problems", policy.problems?.length ? h("ul", { class: "names bad" }, policy.problems.map((p) => h("li", null, p))) : ""],
-        ["denied by default", counted(policy)],
+        ["so far", tallies(policy)],
       ]),
       h("h3", null, plural(rules.length, "rule")),
       h("ol", { class: "rules" }, rules.slice(0, mostRules).map((r) => h("li", null, badge(`${r.direction} ${r.index}`, r.direction), " ", r.text, tallyOf(r)))),
@@ -77,15 +85,18 @@ export class PoliciesView {
   }
 }
 
-// counters are what a rule or a policy may have counted, with what it is called.
-const counters = [["connections", "connection"], ["denied", "connection"], ["packets", "packet"], ["bytes", "byte"]];
-
-function counted(of) {
-  const parts = counters.filter(([name]) => Number.isFinite(of[name])).map(([name, unit]) => plural(of[name], unit));
-  return parts.join(", ");
+// tallies are what the rules of a policy have allowed, and its isolation denied.
+function tallies(policy) {
+  if (!policy.stats) return "";
+  const of = (a) => [["egress", a?.egress], ["ingress", a?.ingress]].filter(([, n]) => n).map(([side, n]) => `${plural(n, "attempt")} at ${side}`).join(", ") || "nothing";
+  return [h("div", null, `allowed ${of(policy.stats.allowed)}`), h("div", null, `denied ${of(policy.stats.denied)}`), since(policy.stats)];
 }
 
-const tallyOf = (rule) => (counted(rule) ? h("div", { class: "dim" }, counted(rule)) : "");
+const since = (stats) => h("div", { class: "dim" }, `since ${new Date(stats.since).toLocaleString()}`);
+
+const tallyOf = (rule) => rule.stats && h("span", { class: "dim tallied" }, plural(rule.stats.attempts, "attempt"));
+
+const total = (a) => (a ? a.egress + a.ingress : undefined);
 
 const texts = new WeakMap(); // what a policy is found by
 

@@ -58,7 +58,8 @@ let at = 0;
 export function follow() {
   on("status", (status) => {
     const now = failures.has("status") ? "" : `${status.node} ${status.bundles} ${status.ready}`;
-    if (!now || (now === seen && Date.now() - at < longest)) return;
+    const failed = failures.has("ports") || failures.has("policies");
+    if (!now || (now === seen && !failed && Date.now() - at < longest)) return;
     seen = now;
     at = Date.now();
     refresh("ports");

@@ -83,7 +83,11 @@ export class VerdictsView {
         this.say("The stream has ended, opening it again…", "wait");
       } catch (error) {
         if (stream.signal.aborted) return;
-        this.say(error instanceof Refusal && error.status === 404 ? "There are no live verdicts here." : error.message, "bad");
+        if (error instanceof Refusal && error.status === 404) {
+          this.say("A simulated node has no packets, and so no verdicts.", "");
+          return;
+        }
+        this.say(error.message, "bad");
       }
       await new Promise((done) => setTimeout(done, again));
     }
@@ -92,7 +96,7 @@ export class VerdictsView {
   say(text, how) {
     this.state.className = `tally ${how}`;
     put(this.state, how && h("span", { class: "dot" }), text);
-    this.tallied();
+    if (how === "good") this.tallied();
   }
 
   async tallied() {
