@@ -126,7 +126,7 @@ func testFindingOut(t *testing.T, n *node) {
 	p.see("every table", `document.querySelectorAll(".picture .table").length >= 15`)
 	p.reads("[data-table=Route] .rate", "/s")
 	p.see("a rate", `parseFloat(document.querySelector("[data-table=Classifier] .rate").textContent) > 0`)
-	p.see("drops", `document.querySelector("[data-table=IngressDefault] .dropping").textContent.startsWith("−")`)
+	p.see("drops", `document.querySelector("[data-table=IngressDefault] .dropping").textContent.startsWith("drops ")`)
 	p.click("[data-table=IngressPolicy]")
 	p.reads(".panel h2", "IngressPolicy")
 	p.reads(".panel", "ingress-rule")

@@ -3,7 +3,7 @@
 
 import { s, h, put } from "./dom.js";
 import { rate, count, plural, short } from "./format.js";
-import { denies } from "./objects.js";
+import { allows, denies } from "./objects.js";
 import { layout, way, path, box } from "./layout.js";
 
 export class Picture {
@@ -86,11 +86,11 @@ export class Picture {
     const p = plan.places.get(table.name);
     const at = steps.findIndex((step) => step.table === table.name);
     const last = at >= 0 && at === steps.length - 1;
-    const way = at < 0 ? "" : `visited ${last ? `last ${this.explanation.verdict}` : ""} ${denies(steps[at]) ? "denies" : ""}`;
+    const way = at < 0 ? "" : `visited ${last ? `last ${this.explanation.verdict}` : ""} ${denies(steps[at]) ? "denies" : allows(steps[at]) ? "allows" : ""}`;
     const spark = s("path", { class: "spark", transform: `translate(0 ${box.height - 20})` });
-    const flows = s("text", { class: "flows", x: 10, y: 40 });
-    const passing = s("text", { class: "rate", x: p.width - 10, y: 40 });
-    const dropping = s("text", { class: "dropping", x: p.width - (at < 0 ? 8 : 16), y: 14 });
+    const flows = s("text", { class: "flows", x: 10, y: 37 });
+    const passing = s("text", { class: "rate", x: p.width - 10, y: 37 });
+    const dropping = s("text", { class: "dropping", x: 10, y: 53 });
     const activate = () => this.choose(table.name);
     const group = s("g", {
       class: `table ${way}`, transform: `translate(${p.x} ${p.y})`, tabindex: 0, role: "button", "data-table": table.name,
@@ -102,7 +102,7 @@ export class Picture {
     },
     s("title", null, `${table.name}: ${table.job}`),
     s("rect", { class: "plate", width: p.width, height: box.height, rx: 7 }), spark,
-    s("text", { class: "name", x: 10, y: 21, textLength: table.name.length * 7.6 > p.width - 20 ? p.width - 20 : undefined, lengthAdjust: "spacingAndGlyphs" }, table.name),
+    s("text", { class: "name", x: 10, y: 20, textLength: table.name.length * 7.6 > p.width - 20 ? p.width - 20 : undefined, lengthAdjust: "spacingAndGlyphs" }, table.name),
     flows, passing, dropping,
     at >= 0 && s("g", { class: "step", transform: `translate(${p.width - 2} 2)` }, s("circle", { r: 10 }), s("text", { y: 4 }, last && this.explanation.verdict !== "allowed" ? "✕" : at + 1)));
     this.boxes.set(table.name, { group, flows, passing, dropping, spark, width: p.width });
@@ -118,7 +118,7 @@ export class Picture {
       const drops = this.rates.drops(table.name);
       put(b.flows, b.width < 130 ? short(table.flows) : plural(table.flows, "flow"));
       put(b.passing, rate(passing));
-      put(b.dropping, drops > 0 ? `−${rate(drops)}` : "");
+      put(b.dropping, drops > 0 ? `drops ${rate(drops)}` : "");
       b.spark.setAttribute("d", sparkline(this.rates.history(table.name), b.width, 19, peak));
       b.group.setAttribute("aria-label",
         `${table.name}: ${passing === undefined ? "" : `${short(passing)} packets a second, `}${count(table.flows)} flows${drops > 0 ? `, drops ${short(drops)} a second` : ""}`);
