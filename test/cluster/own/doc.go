@@ -48,6 +48,7 @@ var tests = []test{
 	{name: "a pod that nobody may reach becomes ready by its probe, and only its node reaches it", needs: sluice, run: plain(probes)},
 	{name: "a node that joins is routed to, where it is now, until it goes", needs: sluice, run: plain(nodeComesAndGoes)},
 	{name: "replacing the agents loses nothing", needs: sluice, run: agentsReplaced},
+	{name: "replacing Open vSwitch opens nothing", needs: sluiceOVS, run: switchesReplaced},
 }
 
 func sluice(c *testbed.Cluster) string {
@@ -55,6 +56,13 @@ func sluice(c *testbed.Cluster) string {
 		return "pods are networked by " + c.Options.CNI
 	}
 	return ""
+}
+
+func sluiceOVS(c *testbed.Cluster) string {
+	if c.Options.HostOVS {
+		return "nodes have an Open vSwitch of their own"
+	}
+	return sluice(c)
 }
 
 func services(c *testbed.Cluster) string {

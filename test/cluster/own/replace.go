@@ -16,57 +16,83 @@ import (
 // agentsReplaced replaces all agents, one after the other, while packets pass
 // between two nodes, connections are made, and others are denied.
 func agentsReplaced(ctx context.Context, e *env) (string, error) {
-	remove, err := e.apply(ctx, "only-b-reaches-a", networkingv1.NetworkPolicySpec{
-		PodSelector: app("a"), Ingress: []networkingv1.NetworkPolicyIngressRule{{From: peersOfB}},
-	})
+	remove, err := e.onlyBReachesA(ctx)
 	if err != nil {
 		return "", err
 	}
-	note, err := e.whileReplaced(ctx)
-	return note, errors.Join(err, remove())
+	l, took, err := e.whileReplaced(ctx, agents)
+	if err = errors.Join(err, remove()); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s while agents were replaced in %.1f s", l, took.Seconds()), errors.Join(l.lost(), l.opened())
 }
 
-func (e *env) whileReplaced(ctx context.Context) (string, error) {
+// switchesReplaced replaces the Open vSwitch of all nodes. Packets are lost; none
+// may pass that is denied. On the userspace datapath flows and connections go with
+// the process: a new one drops all until the agent has written the flows again.
+func switchesReplaced(ctx context.Context, e *env) (string, error) {
+	remove, err := e.onlyBReachesA(ctx)
+	if err != nil {
+		return "", err
+	}
+	l, took, err := e.whileReplaced(ctx, switches)
+	if err = errors.Join(err, remove()); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s while Open vSwitch was replaced in %.1f s", l, took.Seconds()), l.opened()
+}
+
+func (e *env) onlyBReachesA(ctx context.Context) (remove func() error, err error) {
+	return e.apply(ctx, "only-b-reaches-a", networkingv1.NetworkPolicySpec{
+		PodSelector: app("a"), Ingress: []networkingv1.NetworkPolicyIngressRule{{From: peersOfB}},
+	})
+}
+
+// whileReplaced has a load on a pod while the pods of a DaemonSet are replaced. It
+// returns how the load has fared and how long that took.
+func (e *env) whileReplaced(ctx context.Context, name string) (*load, time.Duration, error) {
 	server := e.pod("a", e.last()).Host
 	friend, stranger := e.pod("b", 0).Host, e.pod("a", 0).Host
 	if err := until(ctx, func() error { return denied(ctx, stranger, server) }); err != nil {
-		return "", err
+		return nil, 0, err
 	}
 	if err := reach(ctx, friend, server); err != nil {
-		return "", err
+		return nil, 0, err
 	}
-	load, err := startLoad(friend, server, stranger, e.families())
+	l, err := startLoad(friend, server, stranger, e.families())
 	if err != nil {
-		return "", err
+		return nil, 0, err
 	}
 	begin := time.Now()
-	err = e.replaceAgents(ctx)
+	err = e.replace(ctx, name)
 	took := time.Since(begin)
-	lost, loadErr := load.stop()
-	return fmt.Sprintf("%s while agents were replaced in %.1f s", load, took.Seconds()), errors.Join(err, loadErr, lost)
+	return l, took, errors.Join(err, l.stop())
 }
 
-// agents is the DaemonSet of the agents.
-const agents = "sluice-agent"
+// The DaemonSets.
+const (
+	agents   = "sluice-agent"
+	switches = "sluice-ovs"
+)
 
-// replaceAgents is `kubectl rollout restart`, and waits until all are new and
-// ready.
-func (e *env) replaceAgents(ctx context.Context) error {
+// replace is `kubectl rollout restart`, and waits until all pods of a DaemonSet
+// are new and ready.
+func (e *env) replace(ctx context.Context, name string) error {
 	sets := e.client.AppsV1().DaemonSets(metav1.NamespaceSystem)
 	patch := fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
-	set, err := sets.Patch(ctx, agents, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
+	set, err := sets.Patch(ctx, name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
 	if err != nil {
 		return err
 	}
 	generation := set.Generation
 	return until(ctx, func() error {
-		set, err := sets.Get(ctx, agents, metav1.GetOptions{})
+		set, err := sets.Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
 		s := set.Status
 		if s.ObservedGeneration < generation || s.UpdatedNumberScheduled < s.DesiredNumberScheduled || s.NumberAvailable < s.DesiredNumberScheduled {
-			return fmt.Errorf("of %d agents %d are new and %d ready", s.DesiredNumberScheduled, s.UpdatedNumberScheduled, s.NumberAvailable)
+			return fmt.Errorf("of %d pods of %s %d are new and %d ready", s.DesiredNumberScheduled, name, s.UpdatedNumberScheduled, s.NumberAvailable)
 		}
 		return nil
 	})
@@ -91,8 +117,7 @@ func startLoad(friend, server, stranger *bed.Host, families []int) (*load, error
 	for _, family := range families {
 		d, err := startDatagrams(ctx, friend, server, family)
 		if err != nil {
-			_, err := l.stop()
-			return nil, err
+			return nil, errors.Join(err, l.stop())
 		}
 		l.datagrams = append(l.datagrams, d)
 	}
@@ -105,41 +130,52 @@ func startLoad(friend, server, stranger *bed.Host, families []int) (*load, error
 // sends it again after a second (RFC 6298).
 const slow = 900 * time.Millisecond
 
-// stop ends the traffic. What is lost, or passed that must not, is the first
-// error.
-func (l *load) stop() (lost, err error) {
+// stop ends the traffic.
+func (l *load) stop() error {
 	l.cancel()
-	var faults, errs []error
+	var errs []error
 	for _, d := range l.datagrams {
 		errs = append(errs, d.wait())
-		if n := d.lost(); n > 0 {
-			faults = append(faults, fmt.Errorf("%d of %d datagrams were lost, %d in a row", n, d.sent, d.row()))
+	}
+	for _, c := range []*conns{l.conns, l.denied} {
+		if c != nil {
+			c.done.Wait()
 		}
 	}
-	if l.conns != nil {
-		l.conns.done.Wait()
-		if n := l.conns.made - len(l.conns.took); n > 0 {
-			faults = append(faults, fmt.Errorf("%d of %d connections failed, the last with: %w", n, l.conns.made, l.conns.failed))
-		}
-		if longest := l.conns.longest(); longest > slow {
-			faults = append(faults, fmt.Errorf("a connection took %v", longest))
-		}
-	}
-	if l.denied != nil {
-		l.denied.done.Wait()
-		if n := len(l.denied.took); n > 0 {
-			faults = append(faults, fmt.Errorf("%d of %d connections passed that must not", n, l.denied.made))
-		}
-	}
-	return errors.Join(faults...), errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
-// String is what the load was and how it fared.
-func (l *load) String() string {
-	sent, lost := 0, 0
+// lost says what of a load that is to pass has been lost.
+func (l *load) lost() error {
+	var errs []error
 	for _, d := range l.datagrams {
-		sent, lost = sent+d.sent, lost+d.lost()
+		if n := d.lost(); n > 0 {
+			errs = append(errs, fmt.Errorf("%d of %d datagrams were lost, %d in a row", n, d.sent, d.row()))
+		}
 	}
-	return fmt.Sprintf("lost %d of %d datagrams and %d of %d new connections (the slowest took %.1f ms), let %d of %d others pass",
-		lost, sent, l.conns.made-len(l.conns.took), l.conns.made, l.conns.longest().Seconds()*1000, len(l.denied.took), l.denied.made)
+	if n := l.conns.made - len(l.conns.took); n > 0 {
+		errs = append(errs, fmt.Errorf("%d of %d connections failed, the last with: %w", n, l.conns.made, l.conns.failed))
+	}
+	if longest := l.conns.longest(); longest > slow {
+		errs = append(errs, fmt.Errorf("a connection took %v", longest))
+	}
+	return errors.Join(errs...)
+}
+
+// opened says what has passed that must not.
+func (l *load) opened() error {
+	if n := len(l.denied.took); n > 0 {
+		return fmt.Errorf("%d of %d connections passed that must not", n, l.denied.made)
+	}
+	return nil
+}
+
+// String is how a load that has been stopped has fared.
+func (l *load) String() string {
+	sent, lost, row := 0, 0, 0
+	for _, d := range l.datagrams {
+		sent, lost, row = sent+d.sent, lost+d.lost(), max(row, d.row())
+	}
+	return fmt.Sprintf("lost %d of %d datagrams (%.2f s at most) and %d of %d new connections (the slowest took %.1f ms), let %d of %d others pass",
+		lost, sent, (time.Duration(row) * tick).Seconds(), l.conns.made-len(l.conns.took), l.conns.made, l.conns.longest().Seconds()*1000, len(l.denied.took), l.denied.made)
 }

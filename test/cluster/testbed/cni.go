@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -96,12 +97,22 @@ func (c *Cluster) installSluice(ctx context.Context) error {
 	}
 	manifest, err := os.ReadFile(c.Options.Manifest)
 	if err == nil {
-		manifest, err = configure(manifest, c.Options.Agent, portmap)
+		manifest, err = configure(manifest, c.agentFields(), portmap)
 	}
 	if err != nil {
 		return err
 	}
 	return c.kubectl(ctx, manifest, "apply", "-f", "-")
+}
+
+// agentFields are the fields to set in the agent's configuration.
+func (c *Cluster) agentFields() map[string]string {
+	fields := map[string]string{"services": "sluice"}
+	if c.Options.Proxy {
+		fields["services"] = "kube-proxy"
+	}
+	maps.Copy(fields, c.Options.Agent)
+	return fields
 }
 
 // kubectl runs kubectl as the administrator.
