@@ -26,6 +26,8 @@ var programs = []program{
 	{path: "/usr/bin/ovs-dpctl"},
 	// The agent's way to the node's packet filter.
 	{path: "/usr/sbin/nft"},
+	// Has a daemon wait for the end of the one it replaces.
+	{path: "/usr/bin/flock"},
 	// Process 1 of the daemons, which take a signal to it for no reason to end.
 	{path: "/usr/bin/tini"},
 	// For the scripts, and for whoever looks into a container.

@@ -7,7 +7,7 @@
 set -euo pipefail
 into=$1
 
-packages=(busybox netbase nftables openvswitch-common openvswitch-switch tini)
+packages=(busybox netbase nftables openvswitch-common openvswitch-switch tini util-linux)
 include=$(IFS=, && echo "${packages[*]}")
 
 # shellcheck disable=SC2016 # for the hook's shell
