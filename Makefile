@@ -110,6 +110,12 @@ test-cluster: build-cluster image ## tests in such a cluster, the project's and 
 		$(SUDO) bin/cluster up --image bin/sluice-image.tar $(CLUSTER); \
 		$(SUDO) bin/cluster test $(SUITE)
 
+.PHONY: check-cluster
+check-cluster: build-cluster image ## the project's own tests in such a cluster of two nodes, both families, no kube-proxy: two minutes
+	trap '$(SUDO) bin/cluster down' EXIT; \
+		$(SUDO) bin/cluster up --image bin/sluice-image.tar --family dual --kube-proxy=false $(CLUSTER); \
+		$(SUDO) bin/cluster test --set own
+
 .PHONY: build-cluster
 build-cluster: deps-cluster
 	build/cluster/build.sh
