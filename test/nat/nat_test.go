@@ -183,3 +183,26 @@ table=2,IP,DST=TARGET,actions=set_field:14->nw_ttl,output:2
 		check(t, b.receive(t, "b"), client, first, recirculated)
 	})
 }
+
+// A packet of a connection that was not answered yet has the mark that the first
+// one was committed with, also where it is not translated. A commit that names no
+// address then translates it as the first one was.
+func TestUnansweredConnectionIsTranslatedByItsMark(t *testing.T) {
+	const flows = `
+table=0,in_port=1,IP,actions=ct(table=1,zone=35,nat)
+table=1,priority=10,IP,ct_state=+trk+new-dnat,ct_mark=0x80/0x80,actions=ct(commit,zone=35,nat(dst),table=1)
+table=1,priority=9,IP,ct_state=+trk+new-dnat,DST=VIP,actions=set_field:1->nw_ttl,ct(commit,zone=35,nat(dst=FIRST),exec(set_field:0x80->ct_mark)),output:2
+table=1,priority=9,IP,ct_state=+trk+new+dnat,ct_mark=0x80/0x80,DST=TARGET,actions=set_field:2->nw_ttl,output:2
+table=1,priority=8,IP,actions=set_field:99->nw_ttl,output:2
+`
+	each(t, flows, func(t *testing.T, b *bed, f family, p layers.IPProtocol, portsKnown bool) {
+		client, vip, first := at(f.client, 1000), at(f.vip, 80), at(f.first, 8080)
+		if !portsKnown {
+			first = at(f.first, 80)
+		}
+		check(t, b.forward(t, "a", "b", opening(p, client, vip)), client, first, began)
+		for range 2 {
+			check(t, b.forward(t, "a", "b", opening(p, client, vip)), client, first, beganTranslated)
+		}
+	})
+}
