@@ -152,6 +152,15 @@ func frameFlows() []*Flow {
 	mark := func(bits uint32) string { return fmt.Sprintf("%#x/%#x", bits, bits) }
 	add(TableConntrackState, 291, "", match("ct_state", "+est+trk", "ct_mark", mark(sourceBalanced)),
 		flow.SetMasked(regSource, sourceJudged|sourceBalanced, sourceJudged|sourceBalanced), gotoTable(TableRoute))
+	// Before it is answered every packet of a connection is new, and another choice
+	// of an endpoint for it would be wrong. A tracker that has not translated it does
+	// so when it is committed once more, to where it was at first.
+	for i, zone := range [2]uint16{ZoneIPv4, ZoneIPv6} {
+		add(TableConntrackState, 302, ipFamilies[i], match("ct_state", "+new+trk-dnat", "ct_mark", mark(sourceBalanced)),
+			ovs.ConnectionTracking(fmt.Sprintf("commit,zone=%d,nat(dst),table=%d", zone, TableConntrackState)))
+	}
+	add(TableConntrackState, 301, "", append(match("ct_state", "+new+trk+dnat", "ct_mark", mark(sourceBalanced)), flow.IsMasked(regSource, 0, sourceBalanced)),
+		flow.SetMasked(regSource, sourceBalanced, sourceBalanced), ovs.Resubmit(0, int(TableConntrackState)))
 	for i, kept := range []uint32{sourceTranslated, sourceTranslated | sourceSelf} {
 		bits := kept | sourceBalanced | sourceJudged
 		// One that has had no answer yet is new; a tracker may have translated it.

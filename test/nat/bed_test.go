@@ -34,7 +34,7 @@ type wire interface {
 	next(t *testing.T) []byte
 }
 
-// bed is a bridge with the ports a (1) and b (2).
+// bed is a bridge with the ports a (1), b (2) and c (3).
 type bed struct {
 	*sandbox.Sandbox
 	wires map[string]wire
@@ -48,7 +48,7 @@ func start(t *testing.T, flows string) *bed {
 	b := &bed{sandboxtest.Start(t, datapath), map[string]wire{}}
 	sandboxtest.Run(t, b.Sandbox, "ovs-vsctl", "add-br", bridge, "--", "set", "bridge", bridge, "datapath_type="+datapath, "fail_mode=secure",
 		"protocols=OpenFlow10,OpenFlow15")
-	for i, name := range []string{"a", "b"} {
+	for i, name := range []string{"a", "b", "c"} {
 		port := bridge + "-" + name
 		args := []string{"add-port", bridge, port, "--", "set", "interface", port, fmt.Sprintf("ofport_request=%d", i+1)}
 		if kernel {
@@ -172,7 +172,7 @@ func (v *veth) next(*testing.T) []byte {
 		}
 		ll, ok := from.(*unix.SockaddrLinklayer)
 		// Not what it sent itself, nor what the kernel says on any interface.
-		if ok && ll.Pkttype != unix.PACKET_OUTGOING && bytes.Equal(buffer[:6], targetMAC) {
+		if ok && ll.Pkttype != unix.PACKET_OUTGOING && bytes.Equal(buffer[:5], targetMAC[:5]) {
 			return buffer[:n]
 		}
 	}
