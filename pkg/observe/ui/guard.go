@@ -57,11 +57,12 @@ func reads(r *http.Request) bool {
 	return ok && slices.Contains(questions, question) || strings.HasPrefix(p, Prefix)
 }
 
-// foreign reports whether a browser says that another site asks. Programs that
-// are no browsers say nothing.
+// foreign reports whether a browser says that another site asks: neither the page
+// nor a person who has written the address. Programs that are no browsers say
+// nothing.
 func foreign(r *http.Request) bool {
 	site := r.Header.Get("Sec-Fetch-Site")
-	return site != "" && site != "same-origin"
+	return site != "" && site != "same-origin" && site != "none"
 }
 
 // ofThisMachine reports whether a Host header names a loopback address.

@@ -44,6 +44,7 @@ func TestOnlyReadersOfThisMachineAreAnswered(t *testing.T) {
 		"trace":                           {"POST", "/v1/trace", here, []string{"Sec-Fetch-Site", "same-origin"}, 200},
 		"by name":                         {"GET", "/v1/ports", "localhost:10352", nil, 200},
 		"by IPv6":                         {"GET", "/v1/ports", "[::1]:10352", nil, 200},
+		"question written by hand":        {"GET", "/v1/ports", here, []string{"Sec-Fetch-Site", "none"}, 200},
 		"address written by hand":         {"GET", "/ui/", here, []string{"Sec-Fetch-Site", "none"}, 200},
 		"link of another site":            {"GET", "/ui/", here, []string{"Sec-Fetch-Site", "cross-site"}, 200},
 		"name that is made to lead here":  {"GET", "/v1/ports", "evil.example:10352", nil, 403},
