@@ -3,7 +3,7 @@
 
 import { h, put, renew, debounce } from "./dom.js";
 import * as store from "./store.js";
-import { count, plural } from "./format.js";
+import { count, plural, short } from "./format.js";
 import { List } from "./list.js";
 import { badge, facts, listed, podLink, policyHref, verdictsHref } from "./links.js";
 
@@ -89,12 +89,15 @@ export class PoliciesView {
 function tallies(policy) {
   if (!policy.stats) return "";
   const of = (a) => [["egress", a?.egress], ["ingress", a?.ingress]].filter(([, n]) => n).map(([side, n]) => `${plural(n, "attempt")} at ${side}`).join(", ") || "nothing";
-  return [h("div", null, `allowed ${of(policy.stats.allowed)}`), h("div", null, `denied ${of(policy.stats.denied)}`), since(policy.stats)];
+  return [h("div", null, `allowed ${of(policy.stats.allowed)}`), h("div", null, `denied ${of(policy.stats.denied)}`), traffic(policy.stats), since(policy.stats)];
 }
+
+// traffic is what connections carried, where the datapath counts that.
+const traffic = ({ traffic: t }) => t && h("div", { class: "dim" }, `${plural(t.connections, "connection")}, ${short(t.packets)} packets, ${short(t.bytes)}B`);
 
 const since = (stats) => h("div", { class: "dim" }, `since ${new Date(stats.since).toLocaleString()}`);
 
-const tallyOf = (rule) => rule.stats && h("span", { class: "dim tallied" }, plural(rule.stats.attempts, "attempt"));
+const tallyOf = (rule) => rule.stats && [h("span", { class: "dim tallied" }, plural(rule.stats.attempts, "attempt")), traffic(rule.stats)];
 
 const total = (a) => (a ? a.egress + a.ingress : undefined);
 
