@@ -37,7 +37,7 @@ type node struct {
 	netns []string
 }
 
-// benchNode attaches pods, writes policies and restarts the agent, in this
+// benchNode attaches pods, writes policies and Services, and restarts the agent, in this
 // order, so that each finds what the one before has left.
 func benchNode(ctx context.Context, r *report) (err error) {
 	n, err := newNode(ctx)
@@ -52,6 +52,9 @@ func benchNode(ctx context.Context, r *report) (err error) {
 	}
 	if err := n.benchPolicies(ctx, r); err != nil {
 		return fmt.Errorf("policies: %w\n%s", err, n.agent.stderr.String())
+	}
+	if err := n.benchServices(ctx, r); err != nil {
+		return fmt.Errorf("Services: %w\n%s", err, n.agent.stderr.String())
 	}
 	if err := n.benchRestart(ctx, r); err != nil {
 		return fmt.Errorf("restart: %w\n%s", err, n.agent.stderr.String())
@@ -166,8 +169,8 @@ func (n *node) benchRestart(ctx context.Context, r *report) error {
 			break
 		}
 	}
-	r.against(fmt.Sprintf("restart of the agent until ready, %d pods and %d policies, p50 of %d", nodePods, standingPolicies, len(took)),
-		seconds(took.percentile(50)), seconds(lists.percentile(50)), "a list of pods and policies")
+	r.against(fmt.Sprintf("restart of the agent until ready, %d pods, %d policies, %d Services, p50 of %d", nodePods, standingPolicies, standingServices, len(took)),
+		seconds(took.percentile(50)), seconds(lists.percentile(50)), "a list of pods, policies and EndpointSlices")
 	r.figure("flow changes written by the restart", count(status.Flows))
 	return nil
 }

@@ -18,9 +18,12 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// list reads the pods and policies of the cluster.
+// list reads the pods, policies and EndpointSlices of the cluster.
 func (n *node) list(ctx context.Context) error {
 	if _, err := n.kube.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{}); err != nil {
+		return err
+	}
+	if _, err := n.kube.DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, metav1.ListOptions{}); err != nil {
 		return err
 	}
 	_, err := n.kube.NetworkingV1().NetworkPolicies(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
@@ -33,7 +36,7 @@ func (n *node) benchPolicies(ctx context.Context, r *report) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	flowsSeen, eventsSeen := newSightings(), newSightings()
-	if err := n.watchFlows(ctx, flowsSeen); err != nil {
+	if err := n.watchFlows(ctx, flowsSeen, policyFlow); err != nil {
 		return err
 	}
 	if err := n.watchPolicies(ctx, eventsSeen); err != nil {
@@ -64,18 +67,7 @@ func (n *node) benchPolicies(ctx context.Context, r *report) error {
 	const writes = 100
 	var onBridge, offBridge, heard, unheard times
 	measure := func(s sighting, write func() error, bridge, client *times) error {
-		started := time.Now()
-		if err := write(); err != nil {
-			return err
-		}
-		for seen, took := range map[*sightings]*times{flowsSeen: bridge, eventsSeen: client} {
-			at, err := seen.wait(ctx, s)
-			if err != nil {
-				return err
-			}
-			*took = append(*took, at.Sub(started))
-		}
-		return nil
+		return timeWrite(ctx, s, write, flowsSeen, bridge, eventsSeen, client)
 	}
 	for i := standingPolicies; i < standingPolicies+writes; i++ {
 		if err := measure(sighting{i, true}, func() error { return create(i) }, &onBridge, &heard); err != nil {
@@ -93,9 +85,26 @@ func (n *node) benchPolicies(ctx context.Context, r *report) error {
 	return nil
 }
 
-// sighting is that the i-th policy, or its flow, is there or gone.
+// timeWrite does a write and notes how long after its begin it was seen on the
+// bridge and by a client.
+func timeWrite(ctx context.Context, s sighting, write func() error, onBridge *sightings, bridge *times, atClient *sightings, client *times) error {
+	started := time.Now()
+	if err := write(); err != nil {
+		return err
+	}
+	for seen, took := range map[*sightings]*times{onBridge: bridge, atClient: client} {
+		at, err := seen.wait(ctx, s)
+		if err != nil {
+			return err
+		}
+		*took = append(*took, at.Sub(started))
+	}
+	return nil
+}
+
+// sighting is that the i-th object, or its flow, is there or gone.
 type sighting struct {
-	policy int
+	object int
 	there  bool
 }
 
@@ -135,19 +144,31 @@ func (s *sightings) wait(ctx context.Context, what sighting) (time.Time, error) 
 		select {
 		case <-more:
 		case <-ctx.Done():
-			return at, fmt.Errorf("wait for policy %d (there: %v): %w", what.policy, what.there, context.Cause(ctx))
+			return at, fmt.Errorf("wait for object %d (there: %v): %w", what.object, what.there, context.Cause(ctx))
 		}
 	}
 }
 
-// flowEvent is a change of the flow that matches the TCP port of a policy.
-var flowEvent = regexp.MustCompile(`event=(ADDED|DELETED) .*\btcp,.*tp_dst=([0-9]+)`)
+// watched is a kind of flow whose coming and going is watched.
+type watched struct {
+	// event matches a change of such a flow in what ovs-ofctl monitor prints: what
+	// has happened, and a number.
+	event   *regexp.Regexp
+	options string // of the monitor
+	object  func(number int) int
+}
+
+// policyFlow is the flow that matches the TCP port of a policy.
+var policyFlow = watched{
+	event: regexp.MustCompile(`event=(ADDED|DELETED) .*\btcp,.*tp_dst=([0-9]+)`), options: "watch:!initial,!actions",
+	object: func(port int) int { return port - policyPort(0) },
+}
 
 // watchFlows sees flows come and go on the bridge: ovs-vswitchd tells a flow
 // monitor of each change when it has made it.
-func (n *node) watchFlows(ctx context.Context, s *sightings) error {
+func (n *node) watchFlows(ctx context.Context, s *sightings, of watched) error {
 	bridge := "unix:" + filepath.Join(n.ovs.RunDir(), "br-sluice.mgmt")
-	cmd := exec.CommandContext(ctx, "ovs-ofctl", "--no-names", "monitor", bridge, "watch:!initial,!actions")
+	cmd := exec.CommandContext(ctx, "ovs-ofctl", "--no-names", "monitor", bridge, of.options)
 	cmd.Env = n.ovs.Env()
 	read, write := io.Pipe()
 	cmd.Stdout, cmd.Stderr = write, write
@@ -158,9 +179,9 @@ func (n *node) watchFlows(ctx context.Context, s *sightings) error {
 	go func() {
 		lines := bufio.NewScanner(read)
 		for lines.Scan() {
-			if m := flowEvent.FindStringSubmatch(lines.Text()); m != nil {
-				port, _ := strconv.Atoi(m[2])
-				s.see(sighting{port - policyPort(0), m[1] == "ADDED"})
+			if m := of.event.FindStringSubmatch(lines.Text()); m != nil {
+				number, _ := strconv.Atoi(m[2])
+				s.see(sighting{of.object(number), m[1] == "ADDED"})
 			}
 		}
 	}()
