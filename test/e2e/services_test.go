@@ -111,29 +111,45 @@ func (n *node) service(t testing.TB, namespace, name string, change func(*corev1
 	if change != nil {
 		change(&s.Spec)
 	}
-	made, err := n.api.Client().CoreV1().Services(namespace).Create(within(t), s, metav1.CreateOptions{})
+	objects := n.api.Client().CoreV1().Services(namespace)
+	made, err := objects.Create(within(t), s, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := objects.Delete(within(t), name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+		slices := metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + name}
+		if err := n.api.Client().DiscoveryV1().EndpointSlices(namespace).DeleteCollection(within(t), metav1.DeleteOptions{}, slices); err != nil {
+			t.Error(err)
+		}
+	})
 	return made
 }
 
-// serves makes endpoints those of a Service, as their controller would.
+// serves makes endpoints those of a Service, as their controller would. Hosts that
+// are no pods are on no node that anybody knows.
 func (n *node) serves(t testing.TB, namespace, service string, endpoints ...*bed.Host) {
 	t.Helper()
 	objects := n.api.Client().DiscoveryV1().EndpointSlices(namespace)
 	port := int32(telling)
-	tcp, udp, tcpName, udpName := corev1.ProtocolTCP, corev1.ProtocolUDP, "t", "u"
+	var ports []discoveryv1.EndpointPort
+	for name, protocol := range map[string]corev1.Protocol{"t": corev1.ProtocolTCP, "u": corev1.ProtocolUDP, "s": corev1.ProtocolSCTP} {
+		ports = append(ports, discoveryv1.EndpointPort{Name: &name, Protocol: &protocol, Port: &port})
+	}
 	for family, kind := range map[int]discoveryv1.AddressType{4: discoveryv1.AddressTypeIPv4, 6: discoveryv1.AddressTypeIPv6} {
 		slice := &discoveryv1.EndpointSlice{
 			ObjectMeta: metav1.ObjectMeta{
 				Namespace: namespace, Name: fmt.Sprintf("%s-%d", service, family),
 				Labels: map[string]string{discoveryv1.LabelServiceName: service},
 			},
-			AddressType: kind, Endpoints: []discoveryv1.Endpoint{},
-			Ports: []discoveryv1.EndpointPort{{Name: &tcpName, Protocol: &tcp, Port: &port}, {Name: &udpName, Protocol: &udp, Port: &port}},
+			AddressType: kind, Endpoints: []discoveryv1.Endpoint{}, Ports: ports,
 		}
 		for _, h := range endpoints {
+			if !h.Addr(family).IsValid() {
+				continue
+			}
 			e := discoveryv1.Endpoint{Addresses: []string{h.Addr(family).String()}}
 			if keyOf(h).Name != "" {
 				e.NodeName = &n.name
