@@ -78,6 +78,106 @@ func TestUDPSocketIsLedOnWhenItsEndpointGoes(t *testing.T) {
 	}
 }
 
+// listens has a host receive datagrams, without ever an answer, and tells whom
+// from.
+func listens(t testing.TB, h *bed.Host) <-chan netip.AddrPort {
+	t.Helper()
+	from := make(chan netip.AddrPort, 1000)
+	for _, a := range h.Addrs {
+		var u *net.UDPConn
+		err := h.Do(func() (err error) {
+			u, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, telling)))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { u.Close() })
+		go func() {
+			for {
+				_, source, err := u.ReadFrom(make([]byte, 100))
+				if errors.Is(err, net.ErrClosed) {
+					return
+				}
+				if err == nil {
+					from <- addrPort(source)
+				}
+			}
+		}()
+	}
+	return from
+}
+
+// reaches sends on a socket until a datagram arrives.
+func reaches(t testing.TB, c net.Conn, at <-chan netip.AddrPort) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("a datagram to %s arrives", c.RemoteAddr()), func(context.Context) error {
+		if _, err := c.Write([]byte("news")); err != nil {
+			return err
+		}
+		for end := time.After(silence()); ; {
+			select {
+			case from := <-at:
+				if from == addrPort(c.LocalAddr()) {
+					return nil
+				}
+			case <-end:
+				return errors.New("nothing came")
+			}
+		}
+	})
+}
+
+// A connection that is never answered is new with each packet, and yet it has its
+// endpoint.
+func TestDatagramsWithoutAnswersStayWithTheirEndpoint(t *testing.T) {
+	n := sharedNode(t)
+	t.Parallel()
+	n.logIfFailed(t)
+	const ns = "oneway"
+	n.namespace(t, ns, nil)
+	one, two, client := n.pod(t, ns, "one", nil), n.pod(t, ns, "two", nil), n.pod(t, ns, "client", nil)
+	atOne, atTwo := listens(t, &one.Host), listens(t, &two.Host)
+	s := n.service(t, ns, "web", nil)
+	n.serves(t, ns, "web", &one.Host)
+	for _, from := range []*bed.Host{&client.Host, n.Node} {
+		for _, to := range frontends(s, 80) {
+			open := func() net.Conn {
+				c, err := from.Dial(within(t), "udp", to)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { c.Close() })
+				return c
+			}
+			n.serves(t, ns, "web", &one.Host)
+			var sockets []net.Conn
+			for range 6 {
+				sockets = append(sockets, open())
+			}
+			for _, c := range sockets {
+				reaches(t, c, atOne)
+			}
+			n.serves(t, ns, "web", &one.Host, &two.Host)
+			eventually(t, "the other endpoint is chosen too", func(context.Context) error {
+				c := open()
+				if _, err := c.Write([]byte("news")); err != nil {
+					return err
+				}
+				select {
+				case <-atTwo:
+					return nil
+				case <-time.After(silence()):
+					return errors.New("it was not")
+				}
+			})
+			for _, c := range sockets {
+				reaches(t, c, atOne)
+			}
+		}
+	}
+}
+
 func TestServicesOutliveTheAgentAndNothingIsWrittenAnew(t *testing.T) {
 	n := ownNode(t, 24, 64, bed.Options{})
 	n.logIfFailed(t)

@@ -116,6 +116,26 @@ table=2,priority=8,IP,actions=set_field:99->nw_ttl,output:1
 	})
 }
 
+// Where the first choice stands but was not applied, a commit that names no
+// address applies it.
+func TestCommitWithoutAnAddressTranslatesAsTheFirstOne(t *testing.T) {
+	const flows = `
+table=0,in_port=1,IP,actions=ct(table=1,zone=45,nat)
+table=1,priority=9,IP,ct_state=+trk+new-dnat,ct_mark=0,actions=set_field:1->nw_ttl,ct(commit,zone=45,nat(dst=FIRST),exec(set_field:1->ct_mark)),output:2
+table=1,priority=9,IP,ct_state=+trk+new-dnat,ct_mark=1,actions=ct(commit,table=1,zone=45,nat(dst))
+table=1,priority=9,IP,ct_state=+trk+new+dnat,ct_mark=1,DST=TARGET,actions=set_field:2->nw_ttl,output:2
+table=1,priority=8,IP,actions=set_field:99->nw_ttl,output:2
+`
+	each(t, flows, func(t *testing.T, b *bed, f family, p layers.IPProtocol, portsKnown bool) {
+		client, vip, first := at(f.client, 1000), at(f.vip, 80), at(f.first, 8080)
+		if !portsKnown {
+			first = at(f.first, 80)
+		}
+		check(t, b.forward(t, "a", "b", opening(p, client, vip)), client, first, began)
+		check(t, b.forward(t, "a", "b", opening(p, client, vip)), client, first, beganTranslated)
+	})
+}
+
 // A connection can be in two zones, its destination translated in one and its
 // source in the next; answers and errors go back through both.
 func TestDestinationAndSourceAreTranslatedInTwoZones(t *testing.T) {
