@@ -97,7 +97,7 @@ func (p *Pipeline) baseFlows() []*Flow {
 	for _, a := range n.Addrs {
 		node(TableIngressPeer, 280, flow.IPProtocol(a), gw, match(flow.SrcField(a), a.String()), gotoTable(TableCommit))
 	}
-	return slices.Concat(fs, n.serviceFlows(), n.tunnelFlows(), p.watchFlows())
+	return slices.Concat(fs, n.serviceFlows(), n.tunnelFlows(), p.watchFlows(), p.liveFlows())
 }
 
 // judgedAlways are the protocols of which every packet is judged.

@@ -43,6 +43,7 @@ const (
 	KindUnowned                          // Services' addresses and ports that no Service has: refused at once; 0
 	KindDenied                           // what tells of denied packets; the ofport of their source
 	KindAllowed                          // what tells of allowed connections; 0
+	KindLive                             // what tells of packets that are followed; the table
 )
 
 var kindNames = map[Kind]string{
@@ -54,7 +55,7 @@ var kindNames = map[Kind]string{
 	KindEncapsulated: "encapsulated",
 	KindBalancer:     "service", KindRefused: "service-refused", KindUnserved: "service-unserved", KindFrontend: "frontend",
 	KindEndpoint: "endpoint", KindAffinity: "affinity", KindUnowned: "service-unowned",
-	KindDenied: "denied", KindAllowed: "allowed",
+	KindDenied: "denied", KindAllowed: "allowed", KindLive: "live",
 }
 
 // String returns the kind's name, "ingress-rule".

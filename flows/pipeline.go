@@ -16,6 +16,7 @@ import (
 type Pipeline struct {
 	node  *Node
 	watch Watch
+	live  Live
 	base  []*Flow // the frame and the node's flows
 	ports map[string]*port
 	// remotes are the other nodes, by name.
@@ -82,14 +83,19 @@ func (p *Pipeline) Apply(d Delta) (Changes, error) {
 	if d.Watch != nil {
 		p.watch = *d.Watch
 	}
+	if d.Live != nil {
+		p.live = *d.Live
+	}
 	if d.Node != nil {
 		p.node = d.Node
 		out.Narrows = out.Narrows || p.base != nil
 	}
-	if p.node != nil && (d.Node != nil || d.Watch != nil) {
+	if p.node != nil && (d.Node != nil || d.Watch != nil || d.Live != nil) {
 		base := p.baseFlows()
 		out.diff(p.base, base)
 		p.base = base
+	}
+	if d.Node != nil || d.Watch != nil {
 		for name := range p.ports {
 			dirty[name] = struct{}{}
 		}

@@ -34,6 +34,9 @@ const (
 	// frontend it was begun to; written by ServiceLB and its groups.
 	regEndpoint flow.Reg = 12
 	regFrontend flow.Reg = 13
+	// regLive marks a packet that is followed, and the tables that have told of it;
+	// written by the flows of Live alone.
+	regLive flow.Reg = 14
 	// regDenied is the Kind of the flow that denied the packet; written by that flow.
 	// KindAllowed means that an allowed packet has been told of; written by Commit.
 	regDenied flow.Reg = 15

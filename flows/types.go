@@ -202,7 +202,9 @@ type Delta struct {
 	// Node, if set, replaces what is known of the node.
 	Node *Node
 	// Watch, if set, replaces which verdicts are told of.
-	Watch   *Watch
+	Watch *Watch
+	// Live, if set, replaces which packets are followed.
+	Live    *Live
 	Remotes []RemoteChange
 	Ports   []PortChange
 	Peers   []PeerChange
@@ -214,7 +216,7 @@ type Delta struct {
 
 // Empty reports whether the delta changes nothing.
 func (d *Delta) Empty() bool {
-	return d.Node == nil && d.Watch == nil && len(d.Remotes) == 0 && len(d.Ports) == 0 && len(d.Peers) == 0 && len(d.Blocks) == 0 && len(d.Rules) == 0 && len(d.Balancers) == 0
+	return d.Node == nil && d.Watch == nil && d.Live == nil && len(d.Remotes) == 0 && len(d.Ports) == 0 && len(d.Peers) == 0 && len(d.Blocks) == 0 && len(d.Rules) == 0 && len(d.Balancers) == 0
 }
 
 // RemoteChange sets another node, or removes it if Remote is nil.

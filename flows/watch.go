@@ -26,12 +26,13 @@ type Watch struct {
 // lets Rate packets a second pass, and as many at once.
 type Meter struct{ ID, Rate uint32 }
 
-// The meters of all denied and of all allowed packets. That of a port's denied
-// ones is meterPort and the port's number.
+// The meters of all denied and of all allowed packets and of those that are
+// followed. That of a port's denied ones is meterPort and the port's number.
 const (
 	meterDenied  = 1
 	meterAllowed = 2
-	meterPort    = 2
+	meterLive    = 3
+	meterPort    = 3
 )
 
 // toldBytes is how much of a packet is told: enough for the ports behind IPv6
@@ -51,8 +52,14 @@ func (p *Pipeline) Meters() []Meter {
 	if w.Allowed > 0 {
 		out = append(out, Meter{meterAllowed, w.Allowed})
 	}
+	if len(p.live.Matches) > 0 {
+		out = append(out, Meter{meterLive, p.live.Rate})
+	}
 	return out
 }
+
+// Live returns which packets the flows follow.
+func (p *Pipeline) Live() Live { return p.live }
 
 // Watch returns which verdicts the flows tell of.
 func (p *Pipeline) Watch() Watch { return p.watch }
@@ -130,10 +137,14 @@ func ReadTold(c Cookie, inPort uint32, registers [16]uint32) (Told, bool) {
 	if k := c.Kind(); k != KindDenied && k != KindAllowed {
 		return Told{}, false
 	}
+	return told(inPort, registers), true
+}
+
+func told(inPort uint32, registers [16]uint32) Told {
 	return Told{
 		Kind: Kind(registers[regDenied]), InPort: inPort, OutPort: registers[regOutput],
 		Rules: [2]uint32{Egress: registers[regEgressRule], Ingress: registers[regIngressRule]},
-	}, true
+	}
 }
 
 // Direction returns the side on which a packet was denied, false if none denied it.

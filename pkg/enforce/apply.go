@@ -1,6 +1,8 @@
 package enforce
 
 import (
+	"cmp"
+
 	"github.com/sluice-cni/sluice/flows"
 )
 
@@ -35,6 +37,9 @@ func (e *Enforcer) apply(delta flows.Delta) (changes flows.Changes, whole bool) 
 	}
 	if delta.Watch != nil {
 		enter(flows.Delta{Watch: delta.Watch})
+	}
+	if delta.Live != nil {
+		enter(flows.Delta{Live: delta.Live})
 	}
 	if delta.Node != nil {
 		enter(flows.Delta{Node: delta.Node})
@@ -80,6 +85,9 @@ func (e *Enforcer) apply(delta flows.Delta) (changes flows.Changes, whole bool) 
 func (e *Enforcer) outcome(r *request) error {
 	if r.watch != nil && e.pipeline.Watch() != *r.watch {
 		return e.unmetered
+	}
+	if r.live != nil && len(r.live.Matches) > 0 && len(e.pipeline.Live().Matches) == 0 {
+		return cmp.Or(e.unfollowed, e.unmetered)
 	}
 	if r.port == nil {
 		return nil

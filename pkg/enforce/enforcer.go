@@ -64,6 +64,7 @@ type Enforcer struct {
 	pipeline  *flows.Pipeline
 	node      *flows.Node                   // set, but not yet applied
 	watch     *flows.Watch                  // set, but not yet applied
+	live      *flows.Live                   // set, but not yet applied
 	remotes   map[string]flows.RemoteChange // changed, but not yet applied
 	ports     map[string]policy.LocalPort
 	synced    bool
@@ -73,6 +74,8 @@ type Enforcer struct {
 	// are none, if that is so.
 	meters    map[uint32]openflow.Meter
 	unmetered error
+	// unfollowed says why no packets are followed although that was asked for.
+	unfollowed error
 	// Counters, see Stats.
 	commits, written, failed, refused, resyncs uint64
 	// heard is when the events were heard that are not on the bridge yet.
@@ -196,6 +199,8 @@ func (e *Enforcer) absorb(rs []*request, waiting *[]*request) []*request {
 			e.node = r.node
 		case r.watch != nil:
 			e.watch, e.unmetered = r.watch, nil
+		case r.live != nil:
+			e.live, e.unfollowed = r.live, nil
 		case r.remote != nil:
 			e.remotes[r.remote.Name] = *r.remote
 		case r.port != nil:
@@ -243,6 +248,7 @@ func (e *Enforcer) turn(ctx context.Context) error {
 	e.balancers = append(e.balancers, delta.Balancers...)
 	delta.Node, e.node = e.node, nil
 	delta.Watch, e.watch = e.watch, nil
+	delta.Live, e.live = e.live, nil
 	for _, name := range slices.Sorted(maps.Keys(e.remotes)) {
 		delta.Remotes = append(delta.Remotes, e.remotes[name])
 	}
@@ -273,6 +279,7 @@ func (e *Enforcer) turn(ctx context.Context) error {
 	if !tx.Empty() {
 		if err := e.commit(ctx, tx); err != nil {
 			e.stale = true // the pipeline is ahead of the bridge
+			e.forgetLive(err)
 			if _, refused := errors.AsType[*openflow.BundleError](err); refused {
 				e.refused++
 			}

@@ -18,6 +18,7 @@ type request struct {
 	gone   string // name of a port
 	remote *flows.RemoteChange
 	watch  *flows.Watch
+	live   *flows.Live
 	resync bool
 	view   func(*Enforcer)
 	// begun is set by whoever comes first: the loop as it begins the view, or the

@@ -17,6 +17,21 @@ func (e *Enforcer) SetWatch(ctx context.Context, w flows.Watch) error {
 	return e.do(ctx, &request{watch: &w})
 }
 
+// SetLive changes which packets the bridge follows, and returns when it does. The
+// zero value follows none. It needs meters as SetWatch does.
+func (e *Enforcer) SetLive(ctx context.Context, l flows.Live) error {
+	return e.do(ctx, &request{live: &l})
+}
+
+// forgetLive follows no packets any more if the switch has refused a bundle: what
+// has to be enforced must not wait for what somebody asked to see.
+func (e *Enforcer) forgetLive(err error) {
+	if _, refused := errors.AsType[*openflow.BundleError](err); refused && len(e.pipeline.Live().Matches) > 0 {
+		_, _ = e.pipeline.Apply(flows.Delta{Live: &flows.Live{}}) // the next turn compares all flows
+		e.unfollowed = err
+	}
+}
+
 // prepareMeters makes the meters stand that the pipeline's flows refer to, before
 // these are written. What can't be told of is still denied and allowed: if there
 // are no meters, the flows do without.
@@ -61,9 +76,9 @@ func (e *Enforcer) withoutMeters(ctx context.Context, err error) error {
 	if !errors.Is(err, openflow.ErrNoMeters) {
 		return err
 	}
-	if e.pipeline.Watch() != (flows.Watch{}) {
+	if len(e.pipeline.Meters()) > 0 {
 		klog.FromContext(ctx).Info("No verdicts are told of", "err", err.Error())
-		if _, err := e.pipeline.Apply(flows.Delta{Watch: &flows.Watch{}}); err != nil {
+		if _, err := e.pipeline.Apply(flows.Delta{Watch: &flows.Watch{}, Live: &flows.Live{}}); err != nil {
 			return err
 		}
 		e.stale = true // its changes are to be had by comparing all flows

@@ -2,6 +2,8 @@ package verdict
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -14,9 +16,10 @@ const writeTime = 30 * time.Second
 
 // Register mounts the stream on a mux: GET /v1/watch answers with one
 // api.WatchLine of JSON on each line, GET /v1/watch/status with an
-// api.WatchStatus. See api.WatchQuery for what /v1/watch can be asked.
+// api.WatchStatus, and POST /v1/trace/live (serveLive). See api.WatchQuery for what /v1/watch can be asked.
 func (s *Stream) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1/watch", s.serve)
+	mux.HandleFunc("POST /v1/trace/live", s.serveLive)
 	mux.HandleFunc("GET /v1/watch/status", func(w http.ResponseWriter, r *http.Request) {
 		status, err := s.Status(r.Context())
 		if err != nil {
@@ -26,6 +29,44 @@ func (s *Stream) Register(mux *http.ServeMux) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(status)
 	})
+}
+
+// serveLive answers POST /v1/trace/live, an api.LiveRequest, with an api.LivePacket
+// on each line.
+func (s *Stream) serveLive(w http.ResponseWriter, r *http.Request) {
+	var req api.LiveRequest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&req); err != nil {
+		refuse(w, http.StatusBadRequest, fmt.Errorf("request: %w", err))
+		return
+	}
+	out := json.NewEncoder(w)
+	out.SetEscapeHTML(false)
+	control := http.NewResponseController(w)
+	began := false
+	err := s.Live(r.Context(), req, func() error {
+		began = true
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		return control.Flush()
+	}, func(p *api.LivePacket) error {
+		if err := control.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+			return err
+		}
+		if err := out.Encode(p); err != nil {
+			return err
+		}
+		return control.Flush()
+	})
+	if began {
+		return // it has ended as it was to end, or nobody reads any more
+	}
+	status := http.StatusInternalServerError
+	switch {
+	case errors.As(err, new(BadLive)):
+		status = http.StatusBadRequest
+	case errors.Is(err, ErrBusy):
+		status = http.StatusConflict
+	}
+	refuse(w, status, err)
 }
 
 func refuse(w http.ResponseWriter, status int, err error) {

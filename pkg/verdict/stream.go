@@ -54,6 +54,7 @@ type Stream struct {
 	lost     atomic.Uint64
 	dropped  atomic.Uint64 // of raw, for want of room
 	counters counters
+	live     atomic.Pointer[chan copied] // who follows packets, nil if nobody does
 
 	mu      sync.Mutex
 	seq     uint64
@@ -98,6 +99,9 @@ func (s *Stream) Run(ctx context.Context) error {
 
 // arrive is called by the goroutine that reads the connection, and never waits.
 func (s *Stream) arrive(p *openflow.PacketIn) {
+	if s.arriveLive(p) {
+		return
+	}
 	select {
 	case s.raw <- sample{time.Now(), p}:
 	default:

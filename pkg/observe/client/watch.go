@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,4 +47,34 @@ func (c *Client) Watch(ctx context.Context, q api.WatchQuery, fn func(api.WatchL
 func (c *Client) WatchStatus(ctx context.Context) (out api.WatchStatus, err error) {
 	err = c.list(ctx, "watch/status", &out)
 	return out, err
+}
+
+// Live follows real packets through the bridge and calls fn with each, until ctx or
+// the time of the request ends or fn returns an error, which it returns.
+func (c *Client) Live(ctx context.Context, req api.LiveRequest, fn func(*api.LivePacket) error) error {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return fmt.Errorf("write the question to follow packets: %w", err)
+	}
+	resp, err := c.do(ctx, http.MethodPost, "trace/live", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	in := json.NewDecoder(resp.Body)
+	for {
+		var p api.LivePacket
+		err := in.Decode(&p)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read the packets of the agent at %s: %w (%w)", c.socket, ErrEnded, err)
+		}
+		if err := fn(&p); err != nil {
+			return err
+		}
+	}
 }
