@@ -60,10 +60,16 @@ func (s *Stream) Live(ctx context.Context, req api.LiveRequest, begun func() err
 	if err := s.cfg.Enforcer.Look(ctx, func(v enforce.View) { live.Matches, bad = liveMatches(v, req) }); err != nil || bad != nil {
 		return errors.Join(bad, err)
 	}
-	copies := make(chan copied, liveQueue)
-	if !s.live.CompareAndSwap(nil, &copies) {
+	select {
+	case s.following <- struct{}{}:
+	case <-time.After(liveWait): // who has just got what he wanted may not be done yet
 		return ErrBusy
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
+	defer func() { <-s.following }()
+	copies := make(chan copied, liveQueue)
+	s.live.Store(&copies)
 	defer s.live.Store(nil)
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(req.Seconds)*time.Second)
 	defer cancel()
@@ -80,6 +86,9 @@ func (s *Stream) Live(ctx context.Context, req api.LiveRequest, begun func() err
 	}
 	return s.follow(ctx, copies, fn)
 }
+
+// liveWait is how long to wait for another one's end.
+const liveWait = time.Second
 
 // liveEnd bounds the wait until packets are no longer followed.
 const liveEnd = 5 * time.Second

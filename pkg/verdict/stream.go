@@ -56,6 +56,8 @@ type Stream struct {
 	counters counters
 	live     atomic.Pointer[chan copied] // who follows packets, nil if nobody does
 
+	following chan struct{} // whoever follows packets has it
+
 	mu      sync.Mutex
 	seq     uint64
 	recent  []*api.Event // a ring: the event seq is at seq modulo its size
@@ -77,7 +79,7 @@ func New(cfg Config) *Stream {
 		cfg.Rates = Rates
 	}
 	return &Stream{
-		cfg: cfg, raw: make(chan sample, queueSize), poke: make(chan struct{}, 1), done: make(chan struct{}),
+		cfg: cfg, raw: make(chan sample, queueSize), poke: make(chan struct{}, 1), following: make(chan struct{}, 1), done: make(chan struct{}),
 		readers: map[*Reader]struct{}{},
 	}
 }

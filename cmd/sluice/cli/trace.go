@@ -20,6 +20,8 @@ type traceFlags struct {
 	port     uint16
 	family   int
 	dir      string
+	live     bool
+	count    int
 }
 
 func (a *app) newTrace() *cobra.Command {
@@ -38,6 +40,12 @@ TO may be a Service too, svc:NAMESPACE/NAME:PORT, by the number or the name of i
 port. Then, and for an address of a Service, it is said which endpoint was chosen
 and what policies make of it. Another connection may get another endpoint.
 
+With --live it follows real packets instead, of new connections and of live ones,
+from the moment on: at each table that such a packet crosses the bridge makes a
+copy of it, and does with the packet what it does anyway. FROM or TO may then be
+- for anybody, and the protocol may be left out. It ends after --count packets or
+--timeout.
+
 The exit code is 0 if the connection is allowed and 3 if it is denied.`,
 		Example: `  # May the frontend speak to the database?
   sluice trace shop/frontend shop/db tcp/5432
@@ -48,11 +56,21 @@ The exit code is 0 if the connection is allowed and 3 if it is denied.`,
   # A Service: who serves it, and may it be reached?
   sluice trace shop/frontend svc:shop/api:http
 
+  # The next three packets that anybody really sends to the database
+  sluice trace --live - shop/db tcp/5432 --count 3
+
   # A machine outside of the cluster, on a node simulated from manifests
   sluice trace -f examples/external-access 203.0.113.7 edge/gateway 8443`,
 		Args:              cobra.RangeArgs(2, 3),
 		ValidArgsFunction: a.completeEnds,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.live {
+				req, err := f.liveRequest(args, a.timeout)
+				if err != nil {
+					return usage(err)
+				}
+				return a.live(cmd.Context(), req, f.count)
+			}
 			req, err := f.request(args)
 			if err != nil {
 				return usage(err)
@@ -61,6 +79,8 @@ The exit code is 0 if the connection is allowed and 3 if it is denied.`,
 		},
 	}
 	flags := cmd.Flags()
+	flags.BoolVar(&f.live, "live", false, "follow real packets, not a thought one")
+	flags.IntVar(&f.count, "count", 1, "with --live: how many packets to follow")
 	flags.StringVar(&f.protocol, "protocol", "", "tcp, udp, sctp or icmp, in place of the argument")
 	flags.Uint16Var(&f.port, "port", 0, "destination port, in place of the argument")
 	flags.IntVar(&f.family, "family", 0, "address family, 4 or 6; the default is the first that both ends have")
@@ -86,27 +106,36 @@ func (f *traceFlags) request(args []string) (req api.TraceRequest, err error) {
 	if f.family != 0 && f.family != 4 && f.family != 6 {
 		return req, fmt.Errorf("--family: %d is not 4 or 6", f.family)
 	}
+	if toService && len(args) == 2 && f.protocol == "" && f.port == 0 {
+		return req, nil
+	}
+	to, err := f.service(args)
+	if err != nil {
+		return req, err
+	}
+	req.Protocol, req.Port = to.Protocol, to.Port
+	return req, nil
+}
+
+// service reads the protocol and port, from wherever they stand.
+func (f *traceFlags) service(args []string) (to simulate.Service, err error) {
 	what, text := "--protocol and --port", f.protocol
 	switch {
 	case len(args) == 3 && (f.protocol != "" || f.port != 0):
-		return req, fmt.Errorf("%s stands both as an argument and as --protocol or --port", args[2])
+		return to, fmt.Errorf("%s stands both as an argument and as --protocol or --port", args[2])
 	case len(args) == 3:
 		what, text = "PROTOCOL/PORT", args[2]
-	case text == "" && f.port == 0 && toService:
-		return req, nil
 	case text == "" && f.port == 0:
-		return req, fmt.Errorf("what is to be traced? Give PROTOCOL/PORT, as in tcp/80")
+		return to, fmt.Errorf("what is to be traced? Give PROTOCOL/PORT, as in tcp/80")
 	case text == "":
 		text = fmt.Sprint(f.port)
 	case f.port != 0:
 		text = fmt.Sprintf("%s/%d", text, f.port)
 	}
-	to, err := simulate.ParseService(text)
-	if err != nil {
-		return req, fmt.Errorf("%s: %w", what, err)
+	if to, err = simulate.ParseService(text); err != nil {
+		return to, fmt.Errorf("%s: %w", what, err)
 	}
-	req.Protocol, req.Port = to.Protocol, to.Port
-	return req, nil
+	return to, nil
 }
 
 // checkEnd checks the form of a pod or address.

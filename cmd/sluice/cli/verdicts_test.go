@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/pkg/cluster"
+	"github.com/sluice-cni/sluice/pkg/enforce"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
 	"github.com/sluice-cni/sluice/pkg/simulate"
 )
@@ -140,4 +141,43 @@ func TestWatchSaysWhatIsWrongWithItsFlags(t *testing.T) {
 		}
 		run(t, strings.Fields(args)...).want(t, code, want)
 	}
+}
+
+var numbers = regexp.MustCompile(`0x[0-9a-f]{5,}`)
+
+func TestTraceLiveShowsARealPacketsWay(t *testing.T) {
+	socket, bed := watchedAgent(t, "guarded-database", flows.Watch{PerPort: 1e5, Denied: 1e5, Allowed: 1e5})
+	following := func(want bool) func() bool {
+		return func() bool {
+			var is, ready bool
+			err := bed.Look(t.Context(), func(v enforce.View) { is, ready = len(v.Pipeline().Live().Matches) > 0, v.Ready() })
+			return err == nil && ready && is == want
+		}
+	}
+	for _, tc := range []struct {
+		file, from string
+		code       int
+	}{
+		{"trace-live-denied.txt", "shop/frontend", exitDenied},
+		{"trace-live-allowed.txt", "shop/backend-1", exitDone},
+	} {
+		until(t, "nobody follows packets", following(false)) // the one before has ended
+		var out, stderr buffer
+		code := make(chan int)
+		go func() {
+			args := []string{"sluice", "trace", "--socket", socket, "--live", "-", "shop/db", "tcp/5432"}
+			code <- Run(t.Context(), args, Streams{Out: &out, Err: &stderr})
+		}()
+		until(t, "packets are followed", following(true))
+		knock(t, bed, tc.from, "shop/db", 1001, 5432)
+		if c := <-code; c != tc.code || !strings.HasPrefix(stderr.String(), "Following packets for 30 s") {
+			t.Errorf("exit code %d, want %d, stderr %q", c, tc.code, stderr.String())
+		}
+		golden(t, tc.file, numbers.ReplaceAllString(clock.ReplaceAllString(out.String(), "01:02:03.456"), "0xabc"))
+	}
+	run(t, "trace", "--socket", socket, "--live", "--timeout", "1s", "shop/db", "-").want(t, exitError, "no such packet has come to the bridge in 1 s")
+	run(t, "trace", "--socket", socket, "--live", "shop/nobody", "-").want(t, exitError, "from: no pod shop/nobody with an address is known")
+	run(t, "trace", "--live", "-", "-").want(t, exitUsage, "one of FROM and TO must be said")
+	run(t, "trace", "--live", "shop/db", "-", "--count", "0").want(t, exitUsage, "--count: 0 is not 1 or more")
+	run(t, "trace", "--live", "shop/db", "-", "-f", "x").want(t, exitUsage, "does not go with -f")
 }
