@@ -166,9 +166,7 @@ func (c *Changes) diffGroups(old, now []*Group) {
 		}
 		delete(was, g.ID)
 	}
-	for _, id := range flow.SortedKeys(was, cmp.Less[uint32]) {
-		c.DeleteGroups = append(c.DeleteGroups, id)
-	}
+	c.DeleteGroups = append(c.DeleteGroups, flow.SortedKeys(was, cmp.Less[uint32])...)
 }
 
 // setPort reports whether what is there of the port may now be denied more.

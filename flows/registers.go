@@ -56,8 +56,6 @@ const (
 	// to get a source address of this node; both are kept in ct_mark.
 	sourceTranslated uint32 = 0x40
 	sourceBalanced   uint32 = 0x80
-	// sourceKept is what of a connection's first packet is kept in ct_mark.
-	sourceKept uint32 = sourceKindMask | sourceSelf | sourceTranslated | sourceBalanced
 )
 
 // A connection's ct_mark holds what regSource said of its first packet: under

@@ -54,7 +54,7 @@ func benchNode(ctx context.Context, r *report) (err error) {
 		return fmt.Errorf("policies: %w\n%s", err, n.agent.stderr.String())
 	}
 	if err := n.benchServices(ctx, r); err != nil {
-		return fmt.Errorf("Services: %w\n%s", err, n.agent.stderr.String())
+		return fmt.Errorf("services: %w\n%s", err, n.agent.stderr.String())
 	}
 	if err := n.benchRestart(ctx, r); err != nil {
 		return fmt.Errorf("restart: %w\n%s", err, n.agent.stderr.String())
