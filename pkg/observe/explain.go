@@ -181,6 +181,9 @@ func meaning(v enforce.View, table flows.Table, c flows.Cookie, s trace.Step) st
 	case flows.TableServiceLB:
 		return "is for no Service"
 	case flows.TableServiceSource:
+		if c.Kind() == flows.KindNode {
+			return "gets a source address of this node: its answers have to come back here"
+		}
 		return "keeps its source"
 	case flows.TableRoute:
 		switch c.Kind() {
@@ -225,8 +228,13 @@ func portName(v enforce.View, ofport uint32) string {
 			return name
 		}
 	}
-	if n, err := v.Node(); err == nil && n.GatewayOFPort == ofport {
-		return "gateway"
+	if n, err := v.Node(); err == nil {
+		switch ofport {
+		case n.GatewayOFPort:
+			return "gateway"
+		case n.TunnelOFPort:
+			return "tunnel"
+		}
 	}
 	return strconv.Itoa(int(ofport))
 }

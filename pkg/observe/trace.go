@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/sluice-cni/sluice/flows"
@@ -33,8 +34,6 @@ type end struct {
 	local bool
 	addrs []netip.Addr
 	mac   net.HardwareAddr
-	// tunnel is the underlay address of the node it is on, if a tunnel leads there.
-	tunnel netip.Addr
 }
 
 // Trace asks the bridge for the way of a connection's first packet, and says
@@ -67,12 +66,8 @@ func (o *Observer) Trace(ctx context.Context, req api.TraceRequest) (*api.Explan
 	if err != nil {
 		return nil, err
 	}
-	if err := o.cfg.Enforcer.Look(ctx, func(v enforce.View) {
-		if _, r, ok := v.Pipeline().RemoteByAddr(src); ok {
-			from.tunnel = r.Tunnel
-		}
-	}); err != nil {
-		return nil, err
+	if from.Node, to.Node = o.nodeOf(&from, src), o.nodeOf(&to, dst); req.Arrival != nil {
+		from.local = false // it is not from its own port that the packet comes
 	}
 	if protocol == 1 && src.Is6() {
 		protocol = 58
@@ -84,21 +79,13 @@ func (o *Observer) Trace(ctx context.Context, req api.TraceRequest) (*api.Explan
 	if protocol == flows.TCP {
 		p.TCPFlags = trace.SYN
 	}
-	switch {
-	case from.local:
-		p.InPort, p.SrcMAC = from.OFPort, from.mac
-	case from.tunnel.IsValid():
-		// As it comes out of the tunnel from the other node.
-		p.InPort, p.SrcMAC, p.DstMAC = node.TunnelOFPort, flows.RemoteMAC, flows.RemoteMAC
-		p.Extra = "tun_src=" + from.tunnel.String()
-		if from.tunnel.Is6() {
-			p.Extra = "tun_ipv6_src=" + from.tunnel.String()
-		}
-	case to.local:
-		p.DstMAC = to.mac
-	}
 	if req.Port != 0 {
 		p.SrcPort, p.DstPort = tracePort, req.Port
+	}
+	if from.local {
+		p.InPort, p.SrcMAC = from.OFPort, from.mac
+	} else if err := o.arrive(ctx, node, req.Arrival, to, &p); err != nil {
+		return nil, err
 	}
 	vswitchd, err := o.cfg.Vswitchd()
 	if err != nil {
@@ -108,8 +95,11 @@ func (o *Observer) Trace(ctx context.Context, req api.TraceRequest) (*api.Explan
 	if err != nil {
 		return nil, fmt.Errorf("trace: %w", err)
 	}
+	// On the userspace datapath what leaves by the tunnel is followed into the bridge
+	// of the underlay, whose tables are none of ours.
+	t.Steps = slices.DeleteFunc(t.Steps, func(s trace.Step) bool { return s.Bridge != "" && s.Bridge != o.cfg.Bridge })
 	x := &api.Explanation{
-		From: from.Endpoint, To: to.Endpoint, Protocol: req.Protocol, Port: req.Port, Megaflow: t.Megaflow,
+		Node: o.cfg.Node, From: from.Endpoint, To: to.Endpoint, Protocol: req.Protocol, Port: req.Port, Megaflow: t.Megaflow,
 	}
 	err = o.cfg.Enforcer.Look(ctx, func(v enforce.View) {
 		var chosen netip.Addr
@@ -125,6 +115,9 @@ func (o *Observer) Trace(ctx context.Context, req api.TraceRequest) (*api.Explan
 		}
 		explain(x, v, t, from, to)
 	})
+	if x.Verdict == api.Allowed {
+		x.Next = o.next(node, req, t)
+	}
 	return x, firstError(err, lookErr)
 }
 

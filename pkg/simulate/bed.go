@@ -23,6 +23,7 @@ import (
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/enforce"
 	"github.com/sluice-cni/sluice/pkg/ipam"
+	"github.com/sluice-cni/sluice/pkg/nodes"
 	"github.com/sluice-cni/sluice/pkg/observe"
 	"github.com/sluice-cni/sluice/pkg/policy"
 	"github.com/sluice-cni/sluice/pkg/route"
@@ -46,6 +47,8 @@ type Options struct {
 	// PortAddresses says that pods have the addresses of their ports, whatever the
 	// cluster tells.
 	PortAddresses bool
+	// Others are the cluster's nodes; nil if there is no other.
+	Others *Others
 	// Watch says which verdicts the node tells of; none if it is zero.
 	Watch flows.Watch
 	// OnProblem hears of input that can't be used. It may be nil.
@@ -97,10 +100,16 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 		return b, err
 	}
 	b.Enforcer = enforce.New(enforce.Config{Node: o.Node, Bridge: of, PortAddresses: o.PortAddresses, Services: true, Watch: verdict.Denials(o.Watch), OnProblem: o.OnProblem})
-	b.Observer = observe.New(observe.Config{
+	watched := observe.Config{
 		Enforcer: b.Enforcer, Switch: of, Bridge: bridgeName, Node: o.Node,
 		Vswitchd: func() (*unixctl.Client, error) { return b.sandbox.Vswitchd(), nil },
-	})
+	}
+	var plan *nodes.Plan
+	if o.Others != nil {
+		plan = o.plan()
+		watched.Network = func() (nodes.Mode, string, *nodes.Plan) { return o.Others.Mode, "geneve", plan }
+	}
+	b.Observer = observe.New(watched)
 	b.stopped.Go(func() { _ = b.Enforcer.Run(running) })
 	if o.Watch != (flows.Watch{}) {
 		b.Verdicts = verdict.New(verdict.Config{Node: o.Node, Bridge: of, Enforcer: b.Enforcer, Rates: o.Watch})
@@ -118,7 +127,17 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 			}
 		}
 	}
+	if plan != nil && o.Others.Mode != nodes.NoEncap {
+		if err := b.addTunnel(ctx, plan, &node); err != nil {
+			return b, err
+		}
+	}
 	b.SetNode(node)
+	if plan != nil {
+		for name, r := range plan.Remotes {
+			b.SetRemote(name, r)
+		}
+	}
 	return b, nil
 }
 

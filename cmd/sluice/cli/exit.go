@@ -12,13 +12,15 @@ import (
 
 // The exit codes, which scripts rely on.
 const (
-	exitDone      = 0
-	exitError     = 1
-	exitUsage     = 2
-	exitDenied    = 3
-	exitDiffers   = 4
-	exitProblems  = 5
-	exitInterrupt = 130 // 128 and SIGINT, as shells have it
+	exitDone     = 0
+	exitError    = 1
+	exitUsage    = 2
+	exitDenied   = 3
+	exitDiffers  = 4
+	exitProblems = 5
+	// exitIncomplete: a node on the packet's way was not asked.
+	exitIncomplete = 6
+	exitInterrupt  = 130 // 128 and SIGINT, as shells have it
 )
 
 // exit is an error that only ends the program with a code: what there is to say

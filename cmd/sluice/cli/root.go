@@ -24,8 +24,12 @@ import (
 // socketVariable names the environment variable with the agent's socket.
 const socketVariable = "SLUICE_SOCKET"
 
-// Streams are where a command writes: answers to Out, all else to Err.
-type Streams struct{ Out, Err io.Writer }
+// Streams are where a command writes: answers to Out, all else to Err. In is the
+// standard input, the process's if it is nil.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
 
 // app is one run of the program.
 type app struct {
@@ -33,6 +37,8 @@ type app struct {
 	output  format
 	socket  string
 	timeout time.Duration
+	// plugin is true if it runs as a plugin of kubectl.
+	plugin bool
 }
 
 // Main runs the command that args say, the program's name first, and returns
@@ -48,6 +54,7 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 	quietLogs()
 	root := newRoot(&app{streams: streams}, filepath.Base(args[0]))
 	root.SetArgs(args[1:])
+	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -76,7 +83,7 @@ func quietLogs() {
 func newRoot(a *app, program string) *cobra.Command {
 	name := "sluice"
 	if strings.HasPrefix(program, "kubectl-") {
-		name = "kubectl sluice"
+		name, a.plugin = "kubectl sluice", true
 	}
 	root := &cobra.Command{
 		Use:         "sluice",
@@ -88,7 +95,8 @@ on a simulated node, without a cluster and without root.
 
 Exit codes: 0 done, for trace: allowed; 1 error, for check: something has failed;
 2 wrong usage; 3 trace: denied; 4 simulate --expect: some verdict is not the
-expected one; 5 --strict: a manifest or a policy has a problem.`,
+expected one; 5 --strict: a manifest or a policy has a problem; 6 trace: not denied
+so far, but a node on the way was not asked.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -104,7 +112,7 @@ expected one; 5 --strict: a manifest or a policy has a problem.`,
 	flags.StringVar(&a.socket, "socket", socket, "the agent's unix socket; the default is $"+socketVariable+", if set")
 	flags.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long the command may take; 0 is as long as it needs")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "wide", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(a.newTrace(), a.newWatch(), a.newGet(), a.newCheck(), a.newSimulate(), a.newUI(), a.newSupportBundle(), a.newVersion())
+	root.AddCommand(a.newTrace(), a.newWatch(), a.newGet(), a.newCheck(), a.newSimulate(), a.newUI(), a.newSupportBundle(), a.newVersion(), a.newAnswer())
 	for _, cmd := range append(root.Commands(), root) {
 		checkArgs(cmd)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/cmd/sluice/render"
+	"github.com/sluice-cni/sluice/pkg/observe/across"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
 	"github.com/sluice-cni/sluice/pkg/simulate"
 )
@@ -22,6 +23,7 @@ type traceFlags struct {
 	dir      string
 	live     bool
 	count    int
+	agents   agentFlags
 }
 
 func (a *app) newTrace() *cobra.Command {
@@ -33,8 +35,14 @@ func (a *app) newTrace() *cobra.Command {
 and says at each table what the packet meets, and behind each verdict the rule and
 the policy. No packet is sent.
 
-FROM and TO are pods (NAMESPACE/POD) or addresses. At least one end must be a pod
-of this node. Without a protocol it is TCP; icmp has no port.
+FROM and TO are pods (NAMESPACE/POD) or addresses. Without a protocol it is TCP;
+icmp has no port.
+
+Where the two are on different nodes the agents of both are asked, the second one
+about the packet as it arrives there, and what they say is put together. Agents are
+found by their sockets (--socket for this node's, --agent NODE=SOCKET), or with
+--kubeconfig, --context or as a plugin of kubectl in their pods, by running a command
+there: that needs the right to "create" pods/exec in their namespace.
 
 TO may be a Service too, svc:NAMESPACE/NAME:PORT, by the number or the name of its
 port. Then, and for an address of a Service, it is said which endpoint was chosen
@@ -46,7 +54,8 @@ copy of it, and does with the packet what it does anyway. FROM or TO may then be
 - for anybody, and the protocol may be left out. It ends after --count packets or
 --timeout.
 
-The exit code is 0 if the connection is allowed and 3 if it is denied.`,
+The exit code is 0 if the connection is allowed, 3 if it is denied, and 6 if nobody
+who was asked denies it, but a node on its way was not asked.`,
 		Example: `  # May the frontend speak to the database?
   sluice trace shop/frontend shop/db tcp/5432
 
@@ -59,12 +68,18 @@ The exit code is 0 if the connection is allowed and 3 if it is denied.`,
   # The next three packets that anybody really sends to the database
   sluice trace --live - shop/db tcp/5432 --count 3
 
+  # Pods of different nodes, from a machine with a kubeconfig
+  kubectl sluice trace shop/frontend shop/db tcp/5432
+
   # A machine outside of the cluster, on a node simulated from manifests
   sluice trace -f examples/external-access 203.0.113.7 edge/gateway 8443`,
 		Args:              cobra.RangeArgs(2, 3),
 		ValidArgsFunction: a.completeEnds,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.live {
+				if f.agents.asked() {
+					return usagef("--live follows the packets of this node: it does not go with --node, --agent, --kubeconfig and --context")
+				}
 				req, err := f.liveRequest(args, a.timeout)
 				if err != nil {
 					return usage(err)
@@ -75,7 +90,10 @@ The exit code is 0 if the connection is allowed and 3 if it is denied.`,
 			if err != nil {
 				return usage(err)
 			}
-			return a.ask(cmd.Context(), f.dir, func(ctx context.Context, s source) error { return a.trace(ctx, s, req) })
+			if err := f.agents.check(f.dir); err != nil {
+				return usage(err)
+			}
+			return a.askAcross(cmd, &f, req)
 		},
 	}
 	flags := cmd.Flags()
@@ -84,6 +102,7 @@ The exit code is 0 if the connection is allowed and 3 if it is denied.`,
 	flags.StringVar(&f.protocol, "protocol", "", "tcp, udp, sctp or icmp, in place of the argument")
 	flags.Uint16Var(&f.port, "port", 0, "destination port, in place of the argument")
 	flags.IntVar(&f.family, "family", 0, "address family, 4 or 6; the default is the first that both ends have")
+	f.agents.add(cmd)
 	addFolder(cmd, &f.dir, "ask a node simulated from the manifests in this folder, not the agent")
 	return cmd
 }
@@ -158,18 +177,21 @@ func checkService(text string) error {
 	return nil
 }
 
-func (a *app) trace(ctx context.Context, s source, req api.TraceRequest) error {
-	x, err := s.Trace(ctx, req)
+func (a *app) trace(ctx context.Context, agents across.Agents, node string, req api.TraceRequest) error {
+	x, err := across.Trace(ctx, agents, node, req)
 	if err != nil {
 		return err
 	}
 	if err := a.print(x, func(w io.Writer, s render.Style) error { return render.Explanation(w, s, x) }); err != nil {
 		return err
 	}
-	if x.Verdict != api.Allowed {
-		return exit(exitDenied)
+	switch x.Verdict {
+	case api.Allowed:
+		return nil
+	case api.HalfAsked:
+		return exit(exitIncomplete)
 	}
-	return nil
+	return exit(exitDenied)
 }
 
 // addFolder adds the flag -f.

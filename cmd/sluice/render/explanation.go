@@ -19,6 +19,22 @@ func Explanation(w io.Writer, s Style, x *api.Explanation) error {
 	if _, err := fmt.Fprintf(w, "%s -> %s  %s\n\n", s.paint(Bold, x.From.String()), s.paint(Bold, x.To.String()), s.paint(Bold, service)); err != nil {
 		return err
 	}
+	if err := halves(w, s, x); err != nil {
+		return err
+	}
+	color := Red
+	switch x.Verdict {
+	case api.Allowed:
+		color = Green
+	case api.HalfAsked:
+		color = Yellow
+	}
+	_, err := fmt.Fprintf(w, "\n%s: %s\n", s.paint(color, strings.ToUpper(x.Verdict)), x.Reason)
+	return err
+}
+
+// half writes the way through one node.
+func half(w io.Writer, s Style, x *api.Explanation) error {
 	t := table{style: s}
 	if s.Wide {
 		t.header("TABLE", "PRIORITY", "OBJECT", "MEANING", "MATCH", "ACTIONS")
@@ -50,12 +66,7 @@ func Explanation(w io.Writer, s Style, x *api.Explanation) error {
 			return err
 		}
 	}
-	color := Green
-	if x.Verdict != api.Allowed {
-		color = Red
-	}
-	_, err := fmt.Fprintf(w, "\n%s: %s\n", s.paint(color, strings.ToUpper(x.Verdict)), x.Reason)
-	return err
+	return nil
 }
 
 // colorOf marks the steps that decide.

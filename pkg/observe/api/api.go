@@ -17,23 +17,38 @@ type TraceRequest struct {
 	Port uint16 `json:"port,omitempty"`
 	// Family is 4 or 6, or zero for the first that both ends have.
 	Family int `json:"family,omitempty"`
+	// Arrival is set if the packet comes from another node, as it is on the wire then:
+	// From and To are its addresses. Nil means that it begins at From.
+	Arrival *Arrival `json:"arrival,omitempty"`
 }
 
 // Verdicts of an explanation.
 const (
 	Allowed = "allowed"
 	Denied  = "denied"
+	// HalfAsked means that no node which was asked denies it, and that a node on its
+	// way was not asked.
+	HalfAsked = "incomplete"
 )
 
-// Explanation is the way of a packet and why it ended as it did.
+// Explanation is the way of a packet and why it ended as it did. An agent tells of
+// its own node, and if the packet goes on to another one, where (Next). Package
+// across puts one explanation together from several nodes'.
 type Explanation struct {
+	// Node is the node whose agent tells.
+	Node     string   `json:"node,omitempty"`
 	From     Endpoint `json:"from"`
 	To       Endpoint `json:"to"`
 	Protocol string   `json:"protocol"`
 	Port     uint16   `json:"port,omitempty"`
-	// Verdict is "allowed" or "denied", Reason why, in one line.
+	// Verdict is "allowed" or "denied", Reason why, in one line. What an agent says by
+	// itself is the verdict of its own node. Put together of several it is that of all,
+	// and "incomplete" if one was not asked.
 	Verdict string `json:"verdict"`
 	Reason  string `json:"reason"`
+	// Problem is why nothing is said of the node that the packet comes from, empty if
+	// it comes from none.
+	Problem string `json:"problem,omitempty"`
 	// Service is the Service that the connection is to, nil if it is to none. To is
 	// then its frontend, and Ingress the verdict at the endpoint that was chosen.
 	Service *Balanced `json:"service,omitempty"`
@@ -47,6 +62,8 @@ type Explanation struct {
 	// or number of the port they leave by.
 	Megaflow string `json:"megaflow,omitempty"`
 	Output   string `json:"output,omitempty"`
+	// Next is the other node that the packet goes on to, nil if it does not.
+	Next *Next `json:"next,omitempty"`
 }
 
 // Endpoint is one end of a connection.
@@ -56,6 +73,8 @@ type Endpoint struct {
 	// "shop/web:http".
 	Service string `json:"service,omitempty"`
 	Addr    string `json:"addr"`
+	// Node is the node in whose pod ranges the address lies, as far as a trace knows.
+	Node string `json:"node,omitempty"`
 	// Port is the bridge's port behind which the endpoint is.
 	Port   string `json:"port,omitempty"`
 	OFPort uint32 `json:"ofport,omitempty"`
