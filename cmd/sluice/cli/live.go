@@ -55,8 +55,8 @@ func (f *traceFlags) liveRequest(args []string, timeout time.Duration) (req api.
 	return req, nil
 }
 
-// enough ends following packets.
-var enough = errors.New("enough packets")
+// errEnough ends following packets.
+var errEnough = errors.New("enough packets")
 
 // live follows real packets and shows them as they come. The exit code is that of
 // the last one's verdict.
@@ -75,12 +75,12 @@ func (a *app) live(ctx context.Context, req api.LiveRequest, count int) (err err
 			return err
 		}
 		if count--; count == 0 {
-			return enough
+			return errEnough
 		}
 		return nil
 	})
 	switch {
-	case err != nil && !errors.Is(err, enough) && bounded.Err() == nil:
+	case err != nil && !errors.Is(err, errEnough) && bounded.Err() == nil:
 		return advise(err, a.socket)
 	case last == nil && ctx.Err() == nil:
 		return fmt.Errorf("no such packet has come to the bridge in %d s", req.Seconds)
