@@ -90,6 +90,9 @@ func reason(x *api.Explanation, v enforce.View, t *trace.Trace, from, to end) st
 	if s := unserved(t); s != nil {
 		return "the connection " + serviceMeaning(v, flows.Cookie(s.Cookie), *s)
 	}
+	if noNeighbour(t) {
+		return "nobody in the underlay answers for the other end of the tunnel"
+	}
 	last := decider(t)
 	if last == nil || last.Miss {
 		return "no flow matches the packet"

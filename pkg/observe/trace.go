@@ -91,7 +91,7 @@ func (o *Observer) Trace(ctx context.Context, req api.TraceRequest) (*api.Explan
 	if err != nil {
 		return nil, fmt.Errorf("trace: %w", err)
 	}
-	t, err := trace.Run(ctx, vswitchd, o.cfg.Bridge, p, trace.Options{Tables: o.tables})
+	t, err := o.run(ctx, vswitchd, p)
 	if err != nil {
 		return nil, fmt.Errorf("trace: %w", err)
 	}
