@@ -244,8 +244,8 @@ func (n *Node) serviceFlows() []*Flow {
 			zone = ZoneSourceIPv6
 		}
 		proto := flow.IPProtocol(a)
-		add(TableConntrack, 110, proto, 0, match("ct_state", "-trk", flow.DstField(a), a.String()),
-			ovs.ConnectionTracking(fmt.Sprintf("table=%d,zone=%d,nat", TableConntrack, zone)))
+		add(TableConntrack, 110, proto, 0, append([]ovs.Match{flow.IsMasked(regSource, 0, sourceLookedUp)}, match(flow.DstField(a), a.String())...),
+			flow.SetMasked(regSource, sourceLookedUp, sourceLookedUp), ovs.ConnectionTracking(fmt.Sprintf("table=%d,zone=%d,nat", TableConntrack, zone)))
 		nat := ovs.ConnectionTracking(fmt.Sprintf("commit,zone=%d,nat(src=%s)", zone, a))
 		translated := flow.IsMasked(regSource, sourceTranslated, sourceTranslated)
 		add(TableServiceSource, priLookup, proto, 0, []ovs.Match{translated}, nat, gotoTable(TableOutput))

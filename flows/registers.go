@@ -56,6 +56,9 @@ const (
 	// to get a source address of this node; both are kept in ct_mark.
 	sourceTranslated uint32 = 0x40
 	sourceBalanced   uint32 = 0x80
+	// sourceLookedUp marks a packet that has been looked up in a zone of sources. What
+	// comes from the node's stack may have a ct_state on arrival, from there.
+	sourceLookedUp uint32 = 0x100
 )
 
 // A connection's ct_mark holds what regSource said of its first packet: under

@@ -142,11 +142,11 @@ func TestDatagramsWithoutAnswersStayWithTheirEndpoint(t *testing.T) {
 	n.serves(t, ns, "web", &one.Host)
 	for _, from := range []*bed.Host{&client.Host, n.Node} {
 		for _, to := range frontends(s, 80) {
-			open := func() net.Conn {
-				c, err := from.Dial(within(t), "udp", to)
-				if err != nil {
-					t.Fatal(err)
-				}
+			open := func() (c net.Conn) {
+				eventually(t, fmt.Sprintf("%s has a way to %s", from.Name, to), func(ctx context.Context) (err error) {
+					c, err = from.Dial(ctx, "udp", to)
+					return err
+				})
 				t.Cleanup(func() { c.Close() })
 				return c
 			}
