@@ -91,7 +91,7 @@ func reason(x *api.Explanation, v enforce.View, t *trace.Trace, from, to end) st
 		return "the connection " + serviceMeaning(v, flows.Cookie(s.Cookie), *s)
 	}
 	if noNeighbour(t) {
-		return "nobody in the underlay answers for the other end of the tunnel"
+		return "Open vSwitch does not know the next hop in the underlay to the other end of the tunnel, and drops until it has an answer from there"
 	}
 	last := decider(t)
 	if last == nil || last.Miss {

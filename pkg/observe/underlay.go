@@ -20,7 +20,8 @@ const (
 // On the userspace datapath Open vSwitch has to know the neighbour in the underlay
 // that a tunnel's packets go to. Where it does not it asks for it, for a trace as for
 // a packet, and sends nothing until it has an answer. That is no verdict: the trace
-// is made again then.
+// is made again then. Not for long: an answer that the datapath forwards by a flow it
+// has already is not seen, and each question keeps that flow for ten seconds more.
 func (o *Observer) run(ctx context.Context, vswitchd *unixctl.Client, p trace.Packet) (*trace.Trace, error) {
 	for try := 1; ; try++ {
 		t, err := trace.Run(ctx, vswitchd, o.cfg.Bridge, p, trace.Options{Tables: o.tables})

@@ -13,7 +13,7 @@ import (
 // The text is Open vSwitch 3.1's, of the userspace datapath.
 func TestATunnelWithoutANeighbourIsNoVerdictOfTheBridge(t *testing.T) {
 	for note, want := range map[string]string{
-		"neighbor cache miss for 172.31.0.12 on bridge br-uplink, sending ARP request": "nobody in the underlay answers for the other end of the tunnel",
+		"neighbor cache miss for 172.31.0.12 on bridge br-uplink, sending ARP request": "Open vSwitch does not know the next hop in the underlay to the other end of the tunnel, and drops until it has an answer from there",
 		"output port is 1": "dropped in table Output",
 	} {
 		parsed, err := trace.Parse(fmt.Sprintf("Flow: ip,in_port=4\n\nbridge(\"br-sluice\")\n-------------------\n%2d. priority 0, cookie 0x1000000000000\n"+
