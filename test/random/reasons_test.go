@@ -45,8 +45,8 @@ func (b *bed) reasons(conn oracle.Conn, allowed bool, tr *trace.Trace) error {
 			return fmt.Errorf("the trace meets %s (%s), the oracle has %v", key, d, sides[d].AllowedBy)
 		}
 	}
-	if last := tr.Last(); !allowed && last != nil {
-		kind, want := flows.Cookie(last.Cookie).Kind(), flows.KindIngressIsolation
+	if denied := decider(tr); !allowed && denied != nil {
+		kind, want := flows.Cookie(denied.Cookie).Kind(), flows.KindIngressIsolation
 		if asked[flows.Egress] && !v.Egress.Allowed() {
 			want = flows.KindEgressIsolation
 		}
@@ -55,6 +55,17 @@ func (b *bed) reasons(conn oracle.Conn, allowed bool, tr *trace.Trace) error {
 		}
 	}
 	return b.judgement(conn, allowed, asked, sides)
+}
+
+// decider is the last step that decided something: what it denied is dropped in
+// TableDenied.
+func decider(tr *trace.Trace) *trace.Step {
+	for i := len(tr.Steps) - 1; i >= 0; i-- {
+		if flows.Table(tr.Steps[i].Table) != flows.TableDenied {
+			return &tr.Steps[i]
+		}
+	}
+	return nil
 }
 
 // judgement checks what the pipeline says without a switch: it decides which

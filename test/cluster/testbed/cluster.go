@@ -197,6 +197,9 @@ func lock(dir string) (unlock func(), err error) {
 			return nil, err
 		}
 		f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // the folder has been removed in between
+		}
 		if err != nil {
 			return nil, err
 		}
