@@ -160,7 +160,7 @@ type watched struct {
 
 // policyFlow is the flow that matches the TCP port of a policy.
 var policyFlow = watched{
-	event: regexp.MustCompile(`event=(ADDED|DELETED) .*\btcp,.*tp_dst=([0-9]+)`), options: "watch:!initial,!actions",
+	event: regexp.MustCompile(`event=(ADDED|DELETED) .*\btcp,.*tp_dst=([0-9]+)`), options: "watch:!actions",
 	object: func(port int) int { return port - policyPort(0) },
 }
 
