@@ -17,11 +17,8 @@ const rewrite = "restart the agent: it writes what differs, and only that; then 
 // flows compares what is on the bridge with what should be, flow by flow.
 func (c *Checker) flows(ctx context.Context) result {
 	both, err := c.cfg.Enforcer.Compare(ctx)
-	switch {
-	case errors.Is(err, enforce.ErrChanging):
-		return skip("%v", err)
-	case err != nil:
-		return fail("see the checks enforcer and vswitchd", "%v", err)
+	if err != nil {
+		return incomparable(err)
 	}
 	diffs := Differences(both)
 	if len(diffs) == 0 {
@@ -61,14 +58,19 @@ func (c *Checker) flows(ctx context.Context) result {
 	return fail(rewrite, "%d of %d flows differ; %s", len(diffs), len(both.Desired), strings.Join(parts, "; ")).with(details)
 }
 
+// incomparable is the result where the bridge could not be compared.
+func incomparable(err error) result {
+	if errors.Is(err, enforce.ErrChanging) {
+		return skip("%v", err)
+	}
+	return fail("see the checks enforcer and vswitchd", "%v", err)
+}
+
 // groups compares the groups that balance Services.
 func (c *Checker) groups(ctx context.Context) result {
 	both, err := c.cfg.Enforcer.Compare(ctx)
-	switch {
-	case errors.Is(err, enforce.ErrChanging):
-		return skip("%v", err)
-	case err != nil:
-		return fail("see the checks enforcer and vswitchd", "%v", err)
+	if err != nil {
+		return incomparable(err)
 	}
 	found := GroupDifferences(both)
 	if len(found) == 0 {

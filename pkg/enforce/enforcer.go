@@ -273,8 +273,8 @@ func (e *Enforcer) turn(ctx context.Context) error {
 	}
 	tx := &openflow.Transaction{Add: changes.Add, Delete: changes.Delete, SetGroups: bridgeGroups(changes.SetGroups), DeleteGroups: changes.DeleteGroups}
 	if diff {
-		tx = openflow.Diff(e.pipeline.Flows(), actual.flows)
-		tx.Append(openflow.DiffGroups(allGroups(e.pipeline), actual.groups))
+		desired := openflow.Desired{Groups: allGroups(e.pipeline), Flows: e.pipeline.Flows()}
+		tx = desired.Diff(openflow.Contents{Groups: actual.groups, Flows: actual.flows})
 	}
 	if !tx.Empty() {
 		if err := e.commit(ctx, tx); err != nil {
