@@ -1,6 +1,7 @@
 package openflow
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -61,10 +62,11 @@ func appendCheckedActions(b []byte, actions []ovs.Action) ([]byte, error) {
 			if len(b) > start {
 				b = append(b, ',')
 			}
-			if count++; strings.HasPrefix(tok, "conjunction(") {
+			at := len(b)
+			b = appendAction(b, tok)
+			if count++; bytes.HasPrefix(b[at:], []byte("conjunction(")) {
 				conjunctions++
 			}
-			b = appendAction(b, tok)
 		}
 	}
 	if count == 0 {
@@ -175,7 +177,12 @@ func appendAction(b []byte, s string) []byte {
 	if b, ok := normalize(b, strings.TrimSpace(args)); ok {
 		return b
 	}
-	return append(b[:mark], stripSpace(s)...)
+	b = b[:mark]
+	// What is left without its white space may be readable.
+	if stripped := stripSpace(s); stripped != s {
+		return appendAction(b, stripped)
+	}
+	return append(b, s...)
 }
 
 func hasUpper(s string) bool {

@@ -148,6 +148,13 @@ func decodeMatch(list ofp.Match) (*match, error) {
 			}
 		case "in_port_oxm":
 			m.addValue(fields["in_port"], value, ones(16))
+		case "ct_state":
+			// Of flags without a name there is no text.
+			named := ones(len(ctStateFlags))
+			if x.Masked && !mask.and(named.not()).zero() {
+				return nil, errUnencodable
+			}
+			m.addValue(f, value.and(named), mask.and(named))
 		case "vlan_vid":
 			if err := m.addTag(list, value, mask); err != nil {
 				return nil, err
