@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/sluice-cni/sluice/ovs/list"
 )
 
 // protocols are the names a dump has for protocols; others are numbers.
@@ -110,8 +112,9 @@ func parseTuple(text string, t *Tuple) error {
 // parentheses. Errors name the key.
 func eachField(text string, f func(key, value string) error) error {
 	for text != "" {
-		end := fieldEnd(text)
-		key, value, _ := strings.Cut(text[:end], "=")
+		var field string
+		field, text = list.Cut(text)
+		key, value, _ := strings.Cut(field, "=")
 		if inner, ok := strings.CutPrefix(value, "("); ok {
 			if value, ok = strings.CutSuffix(inner, ")"); !ok {
 				return fmt.Errorf("%s: parenthesis is not closed", key)
@@ -120,25 +123,8 @@ func eachField(text string, f func(key, value string) error) error {
 		if err := f(key, value); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
-		text = strings.TrimPrefix(text[end:], ",")
 	}
 	return nil
-}
-
-// fieldEnd returns the index of the first comma outside parentheses.
-func fieldEnd(text string) int {
-	depth := 0
-	for i, c := range []byte(text) {
-		switch {
-		case c == '(':
-			depth++
-		case c == ')':
-			depth--
-		case c == ',' && depth == 0:
-			return i
-		}
-	}
-	return len(text)
 }
 
 func parseAddr(text string, addr *netip.Addr) (err error) {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/sluice-cni/sluice/ovs/list"
 )
 
 // Port numbers as ovs-vswitchd prints them: OpenFlow 1.0's, 16 bits wide.
@@ -134,8 +136,9 @@ func final(passes []Pass, outputs [][]uint32) Final {
 // (a number), into a tunnel or to userspace.
 func sends(actions string) bool {
 	for actions != "" {
-		end := elementEnd(actions)
-		name, args, nested := strings.Cut(actions[:end], "(")
+		var action string
+		action, actions = list.Cut(actions)
+		name, args, nested := strings.Cut(action, "(")
 		args = strings.TrimSuffix(args, ")")
 		switch {
 		case !nested:
@@ -149,23 +152,6 @@ func sends(actions string) bool {
 				return true
 			}
 		}
-		actions = strings.TrimPrefix(actions[end:], ",")
 	}
 	return false
-}
-
-// elementEnd returns the index of the first comma outside parentheses.
-func elementEnd(text string) int {
-	depth := 0
-	for i, c := range []byte(text) {
-		switch {
-		case c == '(':
-			depth++
-		case c == ')':
-			depth--
-		case c == ',' && depth <= 0:
-			return i
-		}
-	}
-	return len(text)
 }
