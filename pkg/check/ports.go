@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-cni/sluice/pkg/enforce"
 	"github.com/sluice-cni/sluice/pkg/ipam"
 	"github.com/sluice-cni/sluice/pkg/policy"
+	"github.com/sluice-cni/sluice/pkg/route"
 )
 
 // An attachment that is being made or taken away is whole a moment later: a fault
@@ -122,7 +123,7 @@ func (c *Checker) portFaults(ctx context.Context, s Setup) (map[string]portFault
 			there[name] = true
 		}
 	}
-	links, err := netlink.LinkList()
+	links, err := route.Dump(netlink.LinkList)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list interfaces: %w", err)
 	}

@@ -110,7 +110,7 @@ var portName = regexp.MustCompile(`^sl[0-9a-f]{13}$`)
 
 // links removes the pods' veth pairs.
 func (c Cleanup) links() error {
-	all, err := netlink.LinkList()
+	all, err := route.Dump(netlink.LinkList)
 	if err != nil {
 		return fmt.Errorf("list the node's interfaces: %w", err)
 	}

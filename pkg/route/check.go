@@ -31,7 +31,7 @@ func (g Gateway) Check() ([]string, error) {
 	if g.MTU > 0 && link.Attrs().MTU != g.MTU {
 		differ("MTU is %d, should be %d", link.Attrs().MTU, g.MTU)
 	}
-	have, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	have, err := dumpAddrs(link)
 	if err != nil {
 		return nil, fmt.Errorf("gateway %s: list addresses: %w", g.Name, err)
 	}
@@ -147,7 +147,7 @@ type hop struct {
 func silentNeighbours() (map[hop]bool, error) {
 	out := map[hop]bool{}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		ns, err := netlink.NeighList(0, family)
+		ns, err := dumpNeighbours(family)
 		if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
 			return nil, fmt.Errorf("list neighbours: %w", err)
 		}

@@ -97,7 +97,7 @@ func (g Gateway) wait(ctx context.Context) (netlink.Link, error) {
 }
 
 func (g Gateway) ensureAddrs(link netlink.Link) error {
-	have, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	have, err := dumpAddrs(link)
 	if err != nil {
 		return fmt.Errorf("gateway %s: list addresses: %w", g.Name, err)
 	}
@@ -134,7 +134,7 @@ func (g Gateway) ensureAddrs(link netlink.Link) error {
 // loopback and link-local ones: what the node may use as a source towards its
 // pods.
 func NodeAddrs() ([]netip.Addr, error) {
-	all, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	all, err := dumpAddrs(nil)
 	if err != nil {
 		return nil, fmt.Errorf("list the node's addresses: %w", err)
 	}

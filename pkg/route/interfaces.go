@@ -25,11 +25,11 @@ type Interface struct {
 // Interfaces lists the node's interfaces that have an address, in the order of
 // their indexes, but for the one named: the gateway.
 func Interfaces(but string) ([]Interface, error) {
-	links, err := netlink.LinkList()
+	links, err := Dump(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
-	all, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	all, err := dumpAddrs(nil)
 	if err != nil {
 		return nil, fmt.Errorf("list the node's addresses: %w", err)
 	}
@@ -61,7 +61,7 @@ func outward(a netip.Addr) bool { return !a.IsLoopback() && !a.IsLinkLocalUnicas
 func defaultLinks() (map[int]bool, error) {
 	out := map[int]bool{}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		rs, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN, Dst: nil},
+		rs, err := dumpRoutes(family, &netlink.Route{Table: unix.RT_TABLE_MAIN, Dst: nil},
 			netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
 		if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
 			return nil, fmt.Errorf("list default routes: %w", err)

@@ -181,7 +181,7 @@ func removeRoute(r netlink.Route) error {
 func ownRoutes(mine func(*netlink.Route) bool) (map[netip.Prefix][]netlink.Route, error) {
 	out := map[netip.Prefix][]netlink.Route{}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		rs, err := netlink.RouteListFiltered(family, &netlink.Route{Protocol: Protocol, Table: unix.RT_TABLE_MAIN},
+		rs, err := dumpRoutes(family, &netlink.Route{Protocol: Protocol, Table: unix.RT_TABLE_MAIN},
 			netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
 		if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
 			return nil, fmt.Errorf("list routes: %w", err)
@@ -199,7 +199,7 @@ func ownRoutes(mine func(*netlink.Route) bool) (map[netip.Prefix][]netlink.Route
 }
 
 func linkIndexes() (map[string]int, error) {
-	links, err := netlink.LinkList()
+	links, err := Dump(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}

@@ -75,7 +75,7 @@ func singles(addrs []netip.Addr) []netip.Prefix {
 
 // removeHops removes the neighbour entries of ServiceHops, wherever they are.
 func removeHops() error {
-	all, err := netlink.NeighList(0, netlink.FAMILY_ALL)
+	all, err := dumpNeighbours(netlink.FAMILY_ALL)
 	if err != nil {
 		return fmt.Errorf("list neighbours: %w", err)
 	}

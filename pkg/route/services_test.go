@@ -309,7 +309,7 @@ func TestTenThousandNodePortsAreWrittenAtOnce(t *testing.T) {
 			t.Errorf("%s: changed %v, error %v", f.name, changed, err)
 		}
 		took := time.Since(begin)
-		if took > 5*time.Second {
+		if took > time.Minute { // seconds, on a machine with much else to do
 			t.Errorf("%s took %s", f.name, took)
 		}
 		t.Logf("%s took %s", f.name, took)

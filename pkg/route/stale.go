@@ -1,7 +1,6 @@
 package route
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -58,14 +57,7 @@ func (s *Services) forgetStale(state *ServiceState) error {
 			}
 		}
 		of := netlink.InetFamily([NumFamilies]int{unix.AF_INET, unix.AF_INET6}[family])
-		_, err = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, of, filter)
-		// A table that changes as it is read is read again.
-		for range 3 {
-			if !errors.Is(err, netlink.ErrDumpInterrupted) {
-				break
-			}
-			_, err = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, of, filter)
-		}
+		_, err = Dump(func() (uint, error) { return netlink.ConntrackDeleteFilters(netlink.ConntrackTable, of, filter) })
 		if err != nil {
 			return fmt.Errorf("services: remove stale UDP entries of connection tracking: %w", err)
 		}
@@ -109,7 +101,7 @@ func (s staleFilter) MatchConntrackFlow(e *netlink.ConntrackFlow) bool {
 
 // localAddrs are all addresses of the node.
 func localAddrs() (map[netip.Addr]bool, error) {
-	all, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	all, err := dumpAddrs(nil)
 	if err != nil {
 		return nil, fmt.Errorf("list the node's addresses: %w", err)
 	}

@@ -36,7 +36,7 @@ func hostParts(cfg *config.Config) []part {
 }
 
 func links(w io.Writer) error {
-	all, err := netlink.LinkList()
+	all, err := route.Dump(netlink.LinkList)
 	for _, l := range all {
 		a := l.Attrs()
 		fmt.Fprintf(w, "%d: %s: type %s flags %s state %s mtu %d mac %s master %d peer %d\n",
@@ -46,7 +46,7 @@ func links(w io.Writer) error {
 }
 
 func addresses(w io.Writer) error {
-	all, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	all, err := route.Dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	for _, a := range all {
 		fmt.Fprintf(w, "%s on interface %d scope %d flags 0x%x\n", a.IPNet, a.LinkIndex, a.Scope, a.Flags)
 	}
@@ -61,7 +61,9 @@ func absent(err error) bool { return errors.Is(err, unix.EAFNOSUPPORT) }
 func routes(w io.Writer) error {
 	var errs []error
 	for _, family := range families {
-		all, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		all, err := route.Dump(func() ([]netlink.Route, error) {
+			return netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		})
 		for _, r := range all {
 			fmt.Fprintf(w, "%s proto %d\n", r, r.Protocol)
 		}
@@ -75,7 +77,7 @@ func routes(w io.Writer) error {
 func rules(w io.Writer) error {
 	var errs []error
 	for _, family := range families {
-		all, err := netlink.RuleList(family)
+		all, err := route.Dump(func() ([]netlink.Rule, error) { return netlink.RuleList(family) })
 		for _, r := range all {
 			fmt.Fprintln(w, r)
 		}
@@ -89,7 +91,7 @@ func rules(w io.Writer) error {
 func neighbours(w io.Writer) error {
 	var errs []error
 	for _, family := range families {
-		all, err := netlink.NeighList(0, family)
+		all, err := route.Dump(func() ([]netlink.Neigh, error) { return netlink.NeighList(0, family) })
 		for _, n := range all {
 			fmt.Fprintf(w, "%s on interface %d at %s state 0x%x\n", n.IP, n.LinkIndex, n.HardwareAddr, n.State)
 		}

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/ptr"
 
+	"github.com/sluice-cni/sluice/pkg/route"
 	"github.com/sluice-cni/sluice/test/bed"
 	"github.com/sluice-cni/sluice/test/cluster/testbed"
 	"github.com/sluice-cni/sluice/test/netns"
@@ -251,7 +252,7 @@ func (e *env) find(node string, addr netip.Addr) (*netns.Netns, error) {
 
 func has(n *netns.Netns, addr netip.Addr) (found bool, err error) {
 	err = n.Do(func() error {
-		addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+		addrs, err := route.Dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 		found = slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.IP.Equal(addr.AsSlice()) })
 		return err
 	})
