@@ -2,7 +2,6 @@ package flows
 
 import (
 	"fmt"
-	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -253,92 +252,6 @@ func (n *Node) serviceFlows() []*Flow {
 			match("ct_state", "-rpl+trk")...), gotoTable(TableServiceSource))
 	}
 	return fs
-}
-
-// maxBuckets is the most buckets that a group has: its description must fit into
-// a message (OpenFlow 1.5.1, 7.3.5.10: 16 bits of length).
-const maxBuckets = 400
-
-// groupsOf yields the names of a balancer's groups.
-func groupsOf(k BalancerKey, b *Balancer) iter.Seq[groupKey] {
-	return func(yield func(groupKey) bool) {
-		if b == nil {
-			return
-		}
-		for s, used := range b.scopes() {
-			size, most := len(b.Endpoints[s]), maxBuckets
-			if !used || size == 0 {
-				continue
-			}
-			if !yield(groupKey{k, Scope(s), 0}) {
-				return
-			}
-			for part := 1; size > most && (part-1)*most < size; part++ {
-				if !yield(groupKey{k, Scope(s), part}) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// balancerGroups are the groups that a balancer's flows lead to, and those that
-// these lead to before them.
-func (p *Pipeline) balancerGroups(k BalancerKey, b *Balancer, fs []*Flow) []*Group {
-	used := map[uint32]bool{}
-	for _, f := range fs {
-		used[groupOf(f)] = true
-	}
-	var out []*Group
-	for s := range b.Endpoints {
-		if id := p.balancers.groups.id(groupKey{k, Scope(s), 0}); id == 0 || !used[id] {
-			continue
-		}
-		selection := SelectByDatapath
-		if b.Affinity > 0 {
-			// The same client gets the same endpoint also before the switch has learned.
-			selection = SelectBySource
-		}
-		buckets := make([]Bucket, 0, len(b.Endpoints[s]))
-		for _, e := range b.Endpoints[s] {
-			buckets = append(buckets, p.bucket(b, e))
-		}
-		slices.SortFunc(buckets, func(a, b Bucket) int { return int(int64(a.ID) - int64(b.ID)) })
-		top := &Group{ID: p.balancers.groups.id(groupKey{k, Scope(s), 0}), Selection: selection}
-		if len(buckets) <= maxBuckets {
-			top.Buckets = buckets
-			out = append(out, top)
-			continue
-		}
-		// A hash chooses once in a packet's way: the upper level needs another.
-		if selection == SelectByDatapath {
-			top.Selection = SelectByConnection
-		}
-		part := 0
-		for chunk := range slices.Chunk(buckets, maxBuckets) {
-			part++
-			id := p.balancers.groups.id(groupKey{k, Scope(s), part})
-			out = append(out, &Group{ID: id, Selection: selection, Buckets: chunk})
-			top.Buckets = append(top.Buckets, Bucket{ID: id, Weight: uint16(len(chunk)), Actions: []ovs.Action{flow.Text(groupText(id))}})
-		}
-		out = append(out, top)
-	}
-	return out
-}
-
-// bucketWeight is the weight of an endpoint.
-const bucketWeight = 100
-
-// bucket leads to an endpoint. A bucket can't learn, as it is no list of actions
-// but a set (OpenFlow 1.5.1, 5.6): with affinity ServiceEndpoint does the rest.
-func (p *Pipeline) bucket(b *Balancer, e netip.AddrPort) Bucket {
-	id := p.balancers.endpoints.id(endpoint{b.Protocol, e})
-	actions := []ovs.Action{flow.Set(regEndpoint, id)}
-	to := TableServiceEndpoint
-	if b.Affinity == 0 {
-		actions, to = append(actions, setDestination(b.Protocol, e)...), TableEgressPeer
-	}
-	return Bucket{ID: id, Weight: bucketWeight, Actions: append(actions, ovs.Resubmit(0, int(to)))}
 }
 
 // learn makes the switch remember which endpoint a client was led to.

@@ -3,6 +3,7 @@ package flows
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -61,6 +62,10 @@ func (gs groupTable) check(t *rapid.T, b bridge) {
 			seen[k.ID] = true
 			if textOf(k.Actions[0]) == groupText(k.ID) {
 				used[k.ID] = true
+			} else if k.ID == fillerID {
+				if !reflect.DeepEqual(k.Actions, g.Buckets[0].Actions) {
+					t.Fatalf("group %d is filled up with what is no endpoint of it", g.ID)
+				}
 			} else if !endpoints[fmt.Sprintf("%#x", k.ID)] {
 				t.Fatalf("endpoint %d is never committed", k.ID)
 			}
@@ -132,7 +137,7 @@ func drawBalancer(t *rapid.T) *Balancer {
 			b.Frontends = append(b.Frontends, f)
 		}
 	}
-	sizes := []int{0, 1, 2, 3, 5, 7, maxBuckets + 1}
+	sizes := []int{0, 1, 2, 3, 5, 7, maxHashed + 1, maxBuckets + 1}
 	for i := range rapid.SampledFrom(sizes).Draw(t, "endpoints") {
 		e := netip.AddrPortFrom(addr("10.0.1.", "fd00:1::", 1+i%250), uint16(8000+i/250+rapid.IntRange(0, 1).Draw(t, "port")))
 		if slices.Contains(b.Endpoints[ScopeCluster], e) {

@@ -236,7 +236,7 @@ func (p *Pipeline) hold(k BalancerKey, b *Balancer, n *Node, out *Changes) {
 			out.Add = append(out.Add, endpointFlow(id, e))
 		}
 	}
-	for g := range groupsOf(k, b) {
+	for g := range p.groupsOf(k, b) {
 		s.groups.acquire(g, g.hash())
 	}
 }
@@ -244,6 +244,10 @@ func (p *Pipeline) hold(k BalancerKey, b *Balancer, n *Node, out *Changes) {
 // letGo gives up what hold took.
 func (p *Pipeline) letGo(k BalancerKey, b *Balancer, n *Node, out *Changes) {
 	s := &p.balancers
+	// Groups go first: which there are depends on the numbers of the endpoints.
+	for g := range p.groupsOf(k, b) {
+		s.groups.release(g)
+	}
 	for f := range frontsOf(b, n) {
 		if id, last := s.fronts.release(f); last {
 			out.Delete = append(out.Delete, frontFlow(id, f))
@@ -253,9 +257,6 @@ func (p *Pipeline) letGo(k BalancerKey, b *Balancer, n *Node, out *Changes) {
 		if id, last := s.endpoints.release(e); last {
 			out.Delete = append(out.Delete, endpointFlow(id, e))
 		}
-	}
-	for g := range groupsOf(k, b) {
-		s.groups.release(g)
 	}
 }
 

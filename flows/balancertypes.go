@@ -60,7 +60,10 @@ type BalancerChange struct {
 type Group struct {
 	ID        uint32
 	Selection Selection
-	Buckets   []Bucket
+	// Upper is true of a group that leads to others: it chooses by another hash than
+	// these, though of the same.
+	Upper   bool
+	Buckets []Bucket
 }
 
 // Selection is how a group chooses.
@@ -71,7 +74,8 @@ const (
 	// SelectByDatapath hashes the connection in the datapath, at no upcall: dp_hash
 	// (ovs-ofctl(8), Group Syntax).
 	SelectByDatapath Selection = iota
-	// SelectByConnection hashes the connection in the switch.
+	// SelectByConnection hashes the client's address and port in the switch, at an
+	// upcall for each connection.
 	SelectByConnection
 	// SelectBySource hashes the client's address alone.
 	SelectBySource

@@ -41,13 +41,22 @@ func (e *Enforcer) read(ctx context.Context) (standing, error) {
 var selections = map[flows.Selection]openflow.Selection{
 	// Left to itself the switch takes a symmetric hash, in which the ports of UDP do
 	// not count on every datapath: a client would have one endpoint for all.
-	flows.SelectByDatapath:   {Method: "dp_hash"},
-	flows.SelectByConnection: {Method: "hash"},
+	flows.SelectByDatapath: {Method: "dp_hash"},
+	// Left to itself it would take that hash, too.
+	flows.SelectByConnection: {Method: "hash", Fields: []string{"ip_src", "ipv6_src", "sctp_src", "tcp_src", "udp_src"}},
 	flows.SelectBySource:     {Method: "hash", Fields: []string{"ip_src", "ipv6_src"}},
 }
 
+// upperBasis is the basis of the hash of groups that lead to others; these have
+// none. What two groups hash alike they would choose alike where the number of a
+// group is also that of an endpoint.
+const upperBasis = 1
+
 func bridgeGroup(g *flows.Group) *openflow.Group {
 	out := &openflow.Group{ID: g.ID, Type: openflow.Select, Selection: selections[g.Selection], Buckets: make([]openflow.Bucket, len(g.Buckets))}
+	if g.Upper {
+		out.Selection.Param = upperBasis
+	}
 	for i, b := range g.Buckets {
 		out.Buckets[i] = openflow.Bucket{ID: b.ID, Weight: b.Weight, Actions: b.Actions}
 	}

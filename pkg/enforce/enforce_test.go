@@ -32,6 +32,8 @@ type bed struct {
 	bridge  *openflow.Bridge
 	node    flows.Node
 	ports   map[string]policy.LocalPort
+	// services says that enforcers balance Services.
+	services bool
 }
 
 var pods = []string{"a", "b", "c"}
@@ -80,7 +82,7 @@ func newBed(t *testing.T) *bed {
 // run runs an enforcer until the test ends or stop is called.
 func (b *bed) run(connections enforce.Connections) (e *enforce.Enforcer, stop func()) {
 	e = enforce.New(enforce.Config{
-		Node: "n1", Bridge: b.bridge, Connections: connections, PortAddresses: true, OnProblem: func(err error) { b.t.Log(err) },
+		Node: "n1", Bridge: b.bridge, Connections: connections, PortAddresses: true, Services: b.services, OnProblem: func(err error) { b.t.Log(err) },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
