@@ -138,6 +138,7 @@ func init() {
 
 // appendAction appends the canonical text of one action.
 func appendAction(b []byte, s string) []byte {
+	s = stripSpace(s)
 	key := s
 	if hasUpper(s) {
 		key = strings.ToLower(s)
@@ -156,7 +157,7 @@ func appendAction(b []byte, s string) []byte {
 	// These two have a form with a colon and another with parentheses that mean
 	// different things.
 	if s[i] == '(' && (name == "output" || name == "controller") {
-		return append(b, stripSpace(s)...)
+		return append(b, s...)
 	}
 	normalize := normalizers[name]
 	args := s[i+1:]
@@ -171,18 +172,13 @@ func appendAction(b []byte, s string) []byte {
 		}
 	}
 	if normalize == nil {
-		return append(b, stripSpace(s)...)
+		return append(b, s...)
 	}
 	mark := len(b)
 	if b, ok := normalize(b, strings.TrimSpace(args)); ok {
 		return b
 	}
-	b = b[:mark]
-	// What is left without its white space may be readable.
-	if stripped := stripSpace(s); stripped != s {
-		return appendAction(b, stripped)
-	}
-	return append(b, s...)
+	return append(b[:mark], s...)
 }
 
 func hasUpper(s string) bool {
