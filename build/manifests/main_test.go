@@ -44,7 +44,7 @@ func TestValuesReachTheManifest(t *testing.T) {
 		},
 		"image": {
 			map[string]any{"image": map[string]any{"tag": "v1.2.3"}},
-			[]string{"image: ghcr.io/sluice-cni/sluice:v1.2.3\n", "sluice-ovs:3.1.0-2\n"}, []string{"sluice:main"},
+			[]string{"image: ghcr.io/sluice-cni/sluice:v1.2.3\n", "sluice-ovs:3.1.0-3\n"}, []string{"sluice:main"},
 		},
 		"Services left to kube-proxy": {
 			map[string]any{"agent": map[string]any{"config": map[string]any{"services": "kube-proxy"}}},

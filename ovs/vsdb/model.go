@@ -26,6 +26,9 @@ type rootRow struct {
 	// change; it then sets CurCfg to the value it has seen.
 	NextCfg int `ovsdb:"next_cfg"`
 	CurCfg  int `ovsdb:"cur_cfg"`
+
+	OtherConfig map[string]string `ovsdb:"other_config"`
+	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
 
 type bridgeRow struct {
@@ -89,7 +92,8 @@ func monitored() []client.MonitorOption {
 		table flowTableRow
 	)
 	return []client.MonitorOption{
-		client.WithTable(&root, &root.Bridges, &root.DatapathTypes, &root.IfaceTypes, &root.NextCfg, &root.CurCfg),
+		client.WithTable(&root, &root.Bridges, &root.DatapathTypes, &root.IfaceTypes, &root.NextCfg, &root.CurCfg,
+			&root.OtherConfig, &root.ExternalIDs),
 		client.WithTable(&br, &br.Name, &br.DatapathType, &br.DatapathID, &br.FailMode, &br.Protocols,
 			&br.OtherConfig, &br.Ports, &br.FlowTables),
 		client.WithTable(&port, &port.Name, &port.Interfaces, &port.ExternalIDs),

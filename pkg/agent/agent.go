@@ -117,6 +117,7 @@ func (a *Agent) run(ctx context.Context) error {
 		}
 		group.Go(func() error { return a.source.Run(ctx, a.hear) })
 		group.Go(func() error { return a.vswitchd.watch(ctx, a.restarted) })
+		group.Go(func() error { return a.restore(ctx) })
 		group.Go(func() error { return a.node.run(ctx) })
 		group.Go(func() error { return a.node.runServices(ctx) })
 		group.Go(func() error { return a.reconcile(ctx) })

@@ -52,7 +52,10 @@ func localPort(p vsdb.Port) policy.LocalPort {
 type enforcerPorts struct{ a *Agent }
 
 func (e enforcerPorts) SetPort(ctx context.Context, p vsdb.Port) error {
-	return e.a.enforcer.SetPort(ctx, localPort(p))
+	if err := e.a.enforcer.SetPort(ctx, localPort(p)); err != nil {
+		return err
+	}
+	return e.a.restored(ctx)
 }
 
 func (e enforcerPorts) DeletePort(ctx context.Context, name string) error {

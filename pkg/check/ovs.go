@@ -50,6 +50,12 @@ func (c *Checker) vswitchd(ctx context.Context) result {
 	if _, err := trace.RunFlow(ctx, client, c.cfg.Agent.Bridge, "in_port=local", trace.Options{}); err != nil {
 		return fail("see the check bridge", "ovs-vswitchd: %v", err)
 	}
+	if wait, err := c.cfg.DB.Restore(ctx); err != nil {
+		return fail(startOVS, "ovs-vswitchd: %v", err)
+	} else if wait != vsdb.RestoreNone {
+		return warn("if nobody is restarting Open vSwitch: ovs-vsctl remove Open_vSwitch . other_config flow-restore-wait",
+			"other_config:flow-restore-wait is true: an ovs-vswitchd that was started since handles no packet")
+	}
 	return ok("%s answers", strings.TrimSpace(text))
 }
 

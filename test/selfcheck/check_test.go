@@ -198,9 +198,12 @@ func brokenDaemons(t *testing.T, n *node) {
 		t.Fatal(err)
 	}
 	n.found(t, func() {}, "vswitchd", api.CheckFail, "ovs-vswitchd")
+	sandboxtest.Run(t, n.OVS, "ovs-vsctl", "--no-wait", "set", "Open_vSwitch", ".", "other_config:flow-restore-wait=true")
 	if err := n.OVS.StartVswitchd(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	n.found(t, func() {}, "vswitchd", api.CheckWarn, "flow-restore-wait is true")
+	sandboxtest.Run(t, n.OVS, "ovs-vsctl", "--no-wait", "remove", "Open_vSwitch", ".", "other_config", "flow-restore-wait")
 	n.mended(t, "vswitchd")
 	n.mended(t, "flows")
 	if err := n.StopAgent(t.Context()); err != nil {
