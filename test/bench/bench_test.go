@@ -26,17 +26,26 @@ func TestPercentileIsTheNearestRank(t *testing.T) {
 	}
 }
 
+func TestMedianIsTheMiddle(t *testing.T) {
+	for want, all := range map[float64][]float64{7: {7}, 2: {3, 1, 2}, 5: {9, 5, 1, 4}} {
+		if got := median(all); got != want {
+			t.Errorf("the median of %v is %v, want %v", all, got, want)
+		}
+	}
+}
+
 func TestQuantitiesAreReadable(t *testing.T) {
 	for want, q := range map[string]quantity{
-		"1.5 ms": seconds(1500 * time.Microsecond),
-		"250 ms": seconds(250 * time.Millisecond),
-		"12.3 s": seconds(12345 * time.Millisecond),
-		"0 ns":   seconds(0),
-		"42":     count(42),
-		"100686": count(100686),
-		"999 B":  size(999),
-		"540 kB": size(540_000),
-		"21 MB":  size(21_000_000),
+		"1.5 ms":       seconds(1500 * time.Microsecond),
+		"250 ms":       seconds(250 * time.Millisecond),
+		"12.3 s":       seconds(12345 * time.Millisecond),
+		"0 ns":         seconds(0),
+		"42":           count(42),
+		"100686":       count(100686),
+		"999 B":        size(999),
+		"540 kB":       size(540_000),
+		"21 MB":        size(21_000_000),
+		"0.424 Gbit/s": {0.42412, "Gbit/s"},
 	} {
 		if got := q.String(); got != want {
 			t.Errorf("%v reads %q, want %q", q.n, got, want)

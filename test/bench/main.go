@@ -2,7 +2,7 @@
 // reference taken in the same run on the same machine: the ratio says more than
 // either, as it does not depend on what else the machine does.
 //
-//	go run ./test/bench            # all, some minutes
+//	go run ./test/bench            # all, four minutes
 //	go run ./test/bench -run 'cni|policy'
 //	go run ./test/bench -list
 //
@@ -38,6 +38,8 @@ var benchmarks = []benchmark{
 	{"install", "100,000 flows by the agent's path, held against ovs-ofctl add-flows", false, benchInstall},
 	{"stats", "one reading of the counters of 10,000 rules", false, benchStats},
 	{"memory", "the heap of 10,000 pods and 1,000 policies", false, benchMemory},
+	{"traffic", "packets between pods of one node and of two", true, benchTraffic},
+	{"connections", "new connections through a Service", true, benchConnections},
 	{"flood", "a pod that floods, held against the same where no verdict is told of", true, benchFlood},
 	{"node", "a node with a real API server: CNI ADD, policies, restart of the agent", true, benchNode},
 }
@@ -49,7 +51,7 @@ func main() {
 	flag.Parse()
 	if *list {
 		for _, b := range benchmarks {
-			fmt.Printf("%-8s  %s\n", b.name, b.about)
+			fmt.Printf("%-11s  %s\n", b.name, b.about)
 		}
 		return
 	}

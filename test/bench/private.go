@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/test/netns"
 )
 
 // privateEnv marks the process that has namespaces of its own.
@@ -47,11 +49,17 @@ func enterPrivate() (bool, int) {
 	return true, 0
 }
 
-// settle makes new namespaces usable: mounts stay in them, and the loopback
-// interface works.
+// settle makes new namespaces usable: mounts stay in them, network namespaces get
+// their names in a folder of their own, and the loopback interface works.
 func settle() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := os.MkdirAll(netns.Dir, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", netns.Dir, "tmpfs", 0, "mode=755"); err != nil {
+		return fmt.Errorf("mount %s: %w", netns.Dir, err)
 	}
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
