@@ -66,9 +66,6 @@ func throughput(from, to *bed.Host, port uint16, streams int, begin, end func() 
 	started, before := time.Now(), got.Load()
 	time.Sleep(streamTime)
 	bytes, took := float64(got.Load()-before), time.Since(started)
-	if bytes == 0 {
-		return 0, 0, fmt.Errorf("nothing of what %s sends comes to %s", from.Name, at)
-	}
 	return 8 * bytes / took.Seconds(), bytes, end()
 }
 
