@@ -57,7 +57,7 @@ func (p *Pipeline) balancerFlows(k BalancerKey, b *Balancer) []*Flow {
 	var fs []*Flow
 	proto, _ := transport(b.Protocol, family)
 	for _, f := range b.Frontends {
-		for _, a := range n.addrsOf(f, family) {
+		for _, a := range n.AddrsOf(f, family) {
 			at := netip.AddrPortFrom(a, f.Port)
 			to := append(match(flow.DstField(a), a.String()), match("tp_dst", fmt.Sprint(f.Port))...)
 			add := func(priority int, inPort uint32, src []ovs.Match, s Scope) {

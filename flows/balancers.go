@@ -180,7 +180,7 @@ func frontsOf(b *Balancer, n *Node) iter.Seq[front] {
 		}
 		family := b.family()
 		for _, f := range b.Frontends {
-			for _, a := range n.addrsOf(f, family) {
+			for _, a := range n.AddrsOf(f, family) {
 				at := netip.AddrPortFrom(a, f.Port)
 				if !yield(front{b.Protocol, at, f.Inside}) || f.Outside != f.Inside && !yield(front{b.Protocol, at, f.Outside}) {
 					return
@@ -190,8 +190,8 @@ func frontsOf(b *Balancer, n *Node) iter.Seq[front] {
 	}
 }
 
-// addrsOf returns the addresses a frontend is at.
-func (n *Node) addrsOf(f Frontend, family netip.Addr) []netip.Addr {
+// AddrsOf returns the addresses of a family that a frontend is at on the node.
+func (n *Node) AddrsOf(f Frontend, family netip.Addr) []netip.Addr {
 	if f.Addr.IsValid() {
 		return []netip.Addr{f.Addr}
 	}

@@ -59,7 +59,7 @@ func (p *Pipeline) remoteFlows(name string, r *Remote) []*Flow {
 	if r.Tunnel.Is6() {
 		tunSrc, tunDst = "tun_ipv6_src", "tun_ipv6_dst"
 	}
-	source := p.node.tunnelSource(r.Tunnel)
+	source := p.node.TunnelSource(r.Tunnel)
 	for _, cidr := range r.PodCIDRs {
 		a := cidr.Addr()
 		add(TableClassifier, 190, flow.IPProtocol(a), p.node.TunnelOFPort,
@@ -84,9 +84,9 @@ func (p *Pipeline) remoteFlows(name string, r *Remote) []*Flow {
 // gatewayOf returns the gateway's address of a pod range: its first.
 func gatewayOf(cidr netip.Prefix) netip.Addr { return cidr.Masked().Addr().Next() }
 
-// tunnelSource returns the address that packets of the tunnel to a node have as
+// TunnelSource returns the address that packets of the tunnel to a node have as
 // their source, the zero address if the node's routes choose.
-func (n *Node) tunnelSource(to netip.Addr) netip.Addr {
+func (n *Node) TunnelSource(to netip.Addr) netip.Addr {
 	for _, a := range n.TunnelSources {
 		if a.Is4() == to.Is4() {
 			return a

@@ -15,13 +15,25 @@ import (
 // findService reads a Service as the end of a connection ("svc:shop/web:http"),
 // and completes the request by its protocol and port.
 func findService(v enforce.View, req *api.TraceRequest) (end, error) {
+	found, err := balancersOf(v, req)
+	e := end{}
+	for _, b := range found {
+		// The first of its frontends is the cluster's.
+		e.addrs = append(e.addrs, b.Balancer.Frontends[0].Addr)
+	}
+	return e, err
+}
+
+// balancersOf finds the balancers of the Service port that a request names, one of
+// each family, and completes the request by its protocol and port.
+func balancersOf(v enforce.View, req *api.TraceRequest) ([]service.BalancerStatus, error) {
 	text := strings.TrimPrefix(req.To, api.ServicePrefix)
 	name, port, _ := strings.Cut(text, ":")
 	if namespace, short, ok := strings.Cut(name, "/"); !ok || namespace == "" || short == "" {
-		return end{}, bad("to: %q is not svc:NAMESPACE/NAME:PORT", req.To)
+		return nil, bad("to: %q is not svc:NAMESPACE/NAME:PORT", req.To)
 	}
 	if v.Services() == nil {
-		return end{}, bad("to: Services are not balanced by this node's bridge")
+		return nil, bad("to: Services are not balanced by this node's bridge")
 	}
 	var found []service.BalancerStatus
 	for _, s := range v.Services().Services() {
@@ -35,19 +47,16 @@ func findService(v enforce.View, req *api.TraceRequest) (end, error) {
 		}
 	}
 	if len(found) == 0 {
-		return end{}, bad("to: no Service %s with such a port is balanced here", text)
+		return nil, bad("to: no Service %s with such a port is balanced here", text)
 	}
-	e := end{}
 	first := found[0]
 	for _, b := range found {
 		if b.Port != first.Port || b.Balancer.Protocol != first.Balancer.Protocol {
-			return end{}, bad("to: Service %s has several ports: say which", name)
+			return nil, bad("to: Service %s has several ports: say which", name)
 		}
-		// The first of its frontends is the cluster's.
-		e.addrs = append(e.addrs, b.Balancer.Frontends[0].Addr)
 	}
 	req.Port, req.Protocol = first.Port, protocolText(first.Balancer.Protocol)
-	return e, nil
+	return found, nil
 }
 
 // fits reports whether a balancer is the port that a request asks for, if it says.
@@ -86,7 +95,7 @@ func balancedOf(v enforce.View, t *trace.Trace, p trace.Packet) (b *api.Balanced
 			if !ok || v.Services() == nil {
 				continue
 			}
-			info, ok := frontendOf(v.Services(), key, p)
+			info, ok := frontendOf(v.Services(), key, netip.AddrPortFrom(p.Dst, p.DstPort), p.Protocol)
 			if !ok {
 				continue
 			}
@@ -121,11 +130,11 @@ func balancedOf(v enforce.View, t *trace.Trace, p trace.Packet) (b *api.Balanced
 
 // frontendOf says what a packet's destination is to the Service whose balancer the
 // bridge found.
-func frontendOf(c *service.Compiler, key flows.BalancerKey, p trace.Packet) (service.Info, bool) {
-	if info, ok := c.ByFrontend(p.Dst, p.Protocol, p.DstPort); ok && info.Key == key {
+func frontendOf(c *service.Compiler, key flows.BalancerKey, at netip.AddrPort, protocol uint8) (service.Info, bool) {
+	if info, ok := c.ByFrontend(at.Addr(), protocol, at.Port()); ok && info.Key == key {
 		return info, true
 	}
-	if info, ok := c.ByNodePort(p.Dst.Is6(), p.Protocol, p.DstPort); ok && info.Key == key {
+	if info, ok := c.ByNodePort(at.Addr().Is6(), protocol, at.Port()); ok && info.Key == key {
 		return info, true
 	}
 	return c.ByKey(key)

@@ -152,6 +152,9 @@ func meaning(v enforce.View, table flows.Table, c flows.Cookie, s trace.Step) st
 	case flows.KindBalancer, flows.KindRefused, flows.KindUnserved, flows.KindFrontend, flows.KindEndpoint, flows.KindAffinity, flows.KindUnowned:
 		return serviceMeaning(v, c, s)
 	case flows.KindSpoof:
+		if n := v.Pipeline().Node(); n != nil && n.TunnelOFPort != 0 && c.Object() == uint64(n.TunnelOFPort) {
+			return "comes through the tunnel, and not from the addresses of another node and its pods: denied"
+		}
 		return "not from the pod's own addresses: denied"
 	case flows.KindEncapsulated:
 		return "a packet of the tunnel between nodes, and from a pod: dropped"

@@ -23,8 +23,14 @@ func (o *Observer) Register(mux *http.ServeMux) {
 	get(mux, "nodes", o.Nodes)
 	get(mux, "pipeline", o.Pipeline)
 	get(mux, "status", o.Status)
-	mux.HandleFunc("POST /v1/trace", func(w http.ResponseWriter, r *http.Request) {
-		var req api.TraceRequest
+	post(mux, "trace", o.Trace)
+	post(mux, "trace/live/plan", o.LivePlan)
+}
+
+// post answers a question that is the body of its request.
+func post[Q, A any](mux *http.ServeMux, name string, answer func(context.Context, Q) (A, error)) {
+	mux.HandleFunc("POST /v1/"+name, func(w http.ResponseWriter, r *http.Request) {
+		var req Q
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 		if err == nil {
 			err = json.Unmarshal(body, &req)
@@ -33,8 +39,8 @@ func (o *Observer) Register(mux *http.ServeMux) {
 			write(w, nil, bad("request: %v", err))
 			return
 		}
-		x, err := o.Trace(r.Context(), req)
-		write(w, x, err)
+		out, err := answer(r.Context(), req)
+		write(w, out, err)
 	})
 }
 

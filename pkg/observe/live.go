@@ -13,7 +13,11 @@ import (
 // after the last. A trace knows the flow; here it follows from what was written.
 func Crossed(v enforce.View, at flows.Followed, next *flows.Followed) string {
 	if next != nil && next.Table == flows.TableDenied {
-		return meaning(v, at.Table, flows.NewCookie(next.Kind, 0), trace.Step{})
+		c := flows.NewCookie(next.Kind, 0)
+		if next.Kind == flows.KindSpoof {
+			c = flows.NewCookie(next.Kind, uint64(at.InPort))
+		}
+		return meaning(v, at.Table, c, trace.Step{})
 	}
 	port := func(ofport uint32) flows.Cookie {
 		kind := flows.KindPort

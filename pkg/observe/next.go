@@ -30,6 +30,10 @@ func (o *Observer) way(a netip.Addr) (nodes.Way, bool) {
 	if plan == nil {
 		return nodes.Way{}, false
 	}
+	return wayOf(plan, a)
+}
+
+func wayOf(plan *nodes.Plan, a netip.Addr) (nodes.Way, bool) {
 	for _, w := range plan.Ways {
 		if w.CIDR.Contains(a) {
 			return w, true
@@ -103,10 +107,7 @@ func (o *Observer) next(node flows.Node, req api.TraceRequest, t *trace.Trace) *
 	if !ok {
 		return nil
 	}
-	by, out := api.ByTunnel, node.TunnelOFPort
-	if w.Kind == nodes.NoEncap {
-		by, out = api.ByRoute, node.GatewayOFPort
-	}
+	by, out := leavesBy(w, node)
 	if t.Outputs[0] != out {
 		return nil
 	}

@@ -25,6 +25,9 @@ func Why(kind flows.Kind, from, to api.Endpoint, egress, ingress *api.Side) stri
 	case flows.KindIngressPending:
 		return fmt.Sprintf("the policies of pod %s are not known yet", to.Pod)
 	case flows.KindSpoof:
+		if from.Port == "" {
+			return "the tunnel takes from another node only what comes from its address, and in it from its pods'"
+		}
 		return fmt.Sprintf("port %s may not send this: it is not from its pod's addresses", from.Port)
 	case flows.KindUnroutable:
 		return fmt.Sprintf("nothing on this node has the address %s", to.Addr)

@@ -112,7 +112,7 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 	b.Observer = observe.New(watched)
 	b.stopped.Go(func() { _ = b.Enforcer.Run(running) })
 	if o.Watch != (flows.Watch{}) {
-		b.Verdicts = verdict.New(verdict.Config{Node: o.Node, Bridge: of, Enforcer: b.Enforcer, Rates: o.Watch})
+		b.Verdicts = verdict.New(verdict.Config{Node: o.Node, Bridge: of, Enforcer: b.Enforcer, Rates: o.Watch, Network: watched.Network})
 		b.stopped.Go(func() { _ = b.Verdicts.Run(running) })
 	}
 	node := flows.Node{GatewayOFPort: state.GatewayOFPort, GatewayMAC: state.GatewayMAC, PodCIDRs: o.PodCIDRs, Addrs: o.Addrs, UserspaceConntrack: true}
@@ -188,6 +188,9 @@ func (b *Bed) Receive(ctx context.Context, from cluster.Key, frames ...[]byte) e
 	}
 	return b.sandbox.Receive(ctx, port, frames...)
 }
+
+// Vswitchd is the control socket of the node's ovs-vswitchd.
+func (b *Bed) Vswitchd() *unixctl.Client { return b.sandbox.Vswitchd() }
 
 // Settle returns when no packet is handled any more as flows said before the call.
 func (b *Bed) Settle(ctx context.Context) error {

@@ -2,12 +2,18 @@ package simulate
 
 import (
 	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
 
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/ovs/vsdb"
 	"github.com/sluice-cni/sluice/pkg/cluster"
+	"github.com/sluice-cni/sluice/pkg/enforce"
 	"github.com/sluice-cni/sluice/pkg/nodes"
 	"github.com/sluice-cni/sluice/pkg/route"
 )
@@ -57,5 +63,26 @@ func (b *Bed) addTunnel(ctx context.Context, plan *nodes.Plan, node *flows.Node)
 		return err
 	}
 	node.TunnelOFPort, node.TunnelSources = port.OFPort, plan.TunnelSources
+	return nil
+}
+
+// Arrive lets frames come out of the tunnel, as if a node had sent them from one
+// underlay address to another. A dummy port has no tunnel: they are put at the
+// beginning of the pipeline by the controller, with what a tunnel would tell of them.
+func (b *Bed) Arrive(ctx context.Context, source, local netip.Addr, frames ...[]byte) error {
+	node := flows.Node{}
+	var nodeErr error
+	if err := errors.Join(b.Look(ctx, func(v enforce.View) { node, nodeErr = v.Node() }), nodeErr); err != nil {
+		return err
+	}
+	for _, frame := range frames {
+		out := fmt.Sprintf("in_port=%d packet=%s actions=set_field:%s->tun_src,set_field:%s->tun_dst,resubmit(,%d)",
+			node.TunnelOFPort, hex.EncodeToString(frame), source, local, flows.TableClassifier)
+		cmd := exec.CommandContext(ctx, "ovs-ofctl", "-O", "OpenFlow15", "packet-out", bridgeName, out)
+		cmd.Env = append(os.Environ(), b.sandbox.Env()...)
+		if said, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("let a packet come out of the tunnel: %w: %s", err, said)
+		}
+	}
 	return nil
 }

@@ -1,18 +1,23 @@
 package verdict
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/sluice-cni/sluice/pkg/observe"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
 )
 
 // writeTime is how long a reader may take to take what is written to it. One that
 // has stopped reading, without closing its connection, is cut off after that.
 const writeTime = 30 * time.Second
+
+// maxQuestion bounds a request's body, in bytes: each arrival takes some 120.
+const maxQuestion = 128 << 10
 
 // Register mounts the stream on a mux: GET /v1/watch answers with one
 // api.WatchLine of JSON on each line, GET /v1/watch/status with an
@@ -31,11 +36,11 @@ func (s *Stream) Register(mux *http.ServeMux) {
 	})
 }
 
-// serveLive answers POST /v1/trace/live, an api.LiveRequest, with an api.LivePacket
-// on each line.
+// serveLive answers POST /v1/trace/live, an api.LiveRequest, with an api.LiveLine on
+// each line.
 func (s *Stream) serveLive(w http.ResponseWriter, r *http.Request) {
 	var req api.LiveRequest
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&req); err != nil {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion)).Decode(&req); err != nil {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("request: %w", err))
 		return
 	}
@@ -43,30 +48,31 @@ func (s *Stream) serveLive(w http.ResponseWriter, r *http.Request) {
 	out.SetEscapeHTML(false)
 	control := http.NewResponseController(w)
 	began := false
-	err := s.Live(r.Context(), req, func() error {
-		began = true
-		w.Header().Set("Content-Type", "application/x-ndjson")
-		return control.Flush()
-	}, func(p *api.LivePacket) error {
+	write := func(l *api.LiveLine) error {
+		if !began {
+			began = true
+			w.Header().Set("Content-Type", "application/x-ndjson")
+		}
 		if err := control.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
 			return err
 		}
-		if err := out.Encode(p); err != nil {
+		if err := out.Encode(l); err != nil {
 			return err
 		}
 		return control.Flush()
-	})
-	if began {
-		return // it has ended as it was to end, or nobody reads any more
 	}
-	status := http.StatusInternalServerError
+	err := s.Live(r.Context(), req, write)
 	switch {
-	case errors.As(err, new(BadLive)):
-		status = http.StatusBadRequest
+	case began && errors.Is(err, context.DeadlineExceeded): // it ends as it was to end
+	case began:
+		_ = write(&api.LiveLine{Ended: err.Error()}) // perhaps nobody reads any more
+	case errors.As(err, new(*observe.BadRequest)):
+		refuse(w, http.StatusBadRequest, err)
 	case errors.Is(err, ErrBusy):
-		status = http.StatusConflict
+		refuse(w, http.StatusConflict, err)
+	default:
+		refuse(w, http.StatusInternalServerError, err)
 	}
-	refuse(w, status, err)
 }
 
 func refuse(w http.ResponseWriter, status int, err error) {

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash"
+	"hash/fnv"
+	"math"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/gopacket/gopacket/layers"
 
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/ovs/openflow"
-	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/enforce"
 	"github.com/sluice-cni/sluice/pkg/observe"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
@@ -33,14 +36,6 @@ const (
 // ErrBusy says that packets are being followed already.
 var ErrBusy = errors.New("packets are followed for somebody else already")
 
-// BadLive is an error that lies in the request.
-type BadLive struct{ error }
-
-// Unwrap returns the error.
-func (e BadLive) Unwrap() error { return e.error }
-
-func badLive(format string, args ...any) error { return BadLive{fmt.Errorf(format, args...)} }
-
 // copied is a packet as it entered a table.
 type copied struct {
 	sample
@@ -48,16 +43,17 @@ type copied struct {
 	registers [16]uint32
 }
 
-// Live follows the packets that match. It calls begun when it does, and fn with each
-// packet when it has left the bridge, until ctx or the time of the request ends or fn returns an error. What
-// is done with a packet stays the same; others are not touched. There is one at a time.
-func (s *Stream) Live(ctx context.Context, req api.LiveRequest, begun func() error, fn func(*api.LivePacket) error) error {
+// Live follows the packets that match. It calls fn with a count when it does, then
+// with each packet when it has left the bridge and with a count each second, until
+// ctx or the time of the request ends or fn returns an error. What is done with a
+// packet stays the same; others are not touched. There is one at a time.
+func (s *Stream) Live(ctx context.Context, req api.LiveRequest, fn func(*api.LiveLine) error) error {
 	if req.Seconds < 1 || time.Duration(req.Seconds)*time.Second > maxLive {
-		return badLive("seconds: %d is not in 1-%d", req.Seconds, int(maxLive.Seconds()))
+		return &observe.BadRequest{Message: fmt.Sprintf("seconds: %d is not in 1-%d", req.Seconds, int(maxLive.Seconds()))}
 	}
 	live := flows.Live{Rate: liveRate, Timeout: uint16(req.Seconds)}
 	var bad error
-	if err := s.cfg.Enforcer.Look(ctx, func(v enforce.View) { live.Matches, bad = liveMatches(v, req) }); err != nil || bad != nil {
+	if err := s.cfg.Enforcer.Look(ctx, func(v enforce.View) { live.Matches, bad = observe.LiveMatches(v, req) }); err != nil || bad != nil {
 		return errors.Join(bad, err)
 	}
 	select {
@@ -81,7 +77,7 @@ func (s *Stream) Live(ctx context.Context, req api.LiveRequest, begun func() err
 	if err := s.cfg.Enforcer.SetLive(ctx, live); err != nil {
 		return err
 	}
-	if err := begun(); err != nil {
+	if err := fn(&api.LiveLine{Count: &api.LiveCount{}}); err != nil {
 		return err
 	}
 	return s.follow(ctx, copies, fn)
@@ -94,28 +90,36 @@ const liveWait = time.Second
 const liveEnd = 5 * time.Second
 
 // follow puts the copies of each packet together.
-func (s *Stream) follow(ctx context.Context, copies <-chan copied, fn func(*api.LivePacket) error) error {
+func (s *Stream) follow(ctx context.Context, copies <-chan copied, fn func(*api.LiveLine) error) error {
 	d := newDecoder()
-	ways := map[identity][]copied{}
-	end := func(key identity) error {
+	ways := map[mark][]copied{}
+	end := func(key mark) error {
 		way := ways[key]
 		delete(ways, key)
 		var packet *api.LivePacket
-		err := s.cfg.Enforcer.Look(ctx, func(v enforce.View) { packet = newNames(v).live(way, d.read(way[0].packet.Packet)) })
+		err := s.cfg.Enforcer.Look(ctx, func(v enforce.View) {
+			packet = s.cfg.live(newNames(v), way, d.read(way[0].packet.Packet), d.read(way[len(way)-1].packet.Packet))
+		})
 		if err != nil {
 			return err
 		}
-		return fn(packet)
+		packet.Mark = key.String()
+		return fn(&api.LiveLine{Packet: packet})
 	}
-	tick := time.NewTicker(liveGap / 3)
+	tick, second := time.NewTicker(liveGap/3), time.NewTicker(time.Second)
 	defer tick.Stop()
+	defer second.Stop()
+	var told uint64
 	for {
 		select {
 		case c := <-copies:
-			key := d.identity(c.packet.Packet)
-			if c.followed.Table == flows.TableClassifier && len(ways[key]) > 0 {
-				if err := end(key); err != nil { // the same packet once more
-					return err
+			key := d.mark(c.packet.Packet)
+			if c.followed.Table == flows.TableClassifier {
+				told++
+				if len(ways[key]) > 0 { // the same packet once more
+					if err := end(key); err != nil {
+						return err
+					}
 				}
 			}
 			ways[key] = append(ways[key], c)
@@ -133,12 +137,38 @@ func (s *Stream) follow(ctx context.Context, copies <-chan copied, fn func(*api.
 					}
 				}
 			}
+		case <-second.C:
+			count, err := s.countLive(ctx)
+			if err != nil {
+				return err
+			}
+			count.Told = told
+			if err := fn(&api.LiveLine{Count: count}); err != nil {
+				return err
+			}
 		case <-s.done:
 			return ErrClosed
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// countLive asks the bridge how many packets it has followed.
+func (s *Stream) countLive(ctx context.Context) (*api.LiveCount, error) {
+	var still bool
+	if err := s.cfg.Enforcer.Look(ctx, func(v enforce.View) { still = len(v.Pipeline().Live().Matches) > 0 }); err != nil {
+		return nil, err
+	}
+	if !still {
+		return nil, errors.New("the bridge has refused to follow packets any longer")
+	}
+	out := &api.LiveCount{}
+	query := openflow.CounterQuery{
+		Table: uint8(flows.TableClassifier), Cookie: uint64(flows.NewCookie(flows.KindLive, uint64(flows.TableClassifier))), Mask: math.MaxUint64,
+	}
+	err := s.cfg.Bridge.EachCounter(ctx, []openflow.CounterQuery{query}, func(c openflow.Counter) { out.Matched += c.Packets })
+	return out, err
 }
 
 // arriveLive takes a copy for who follows packets, if it is one.
@@ -157,26 +187,46 @@ func (s *Stream) arriveLive(p *openflow.PacketIn) bool {
 	return true
 }
 
-// identity is what stays the same of a packet on its way through the bridge, which
-// may write addresses and a destination port.
-type identity struct {
-	id, length uint32
-	protocol   string
-	srcPort    uint16
-	seq        uint32
-}
+// mark is a hash of what stays the same of a packet on its way through bridges and
+// between them, which may write addresses, ports, checksums, and the time to live.
+type mark uint64
 
-func (d *decoder) identity(frame []byte) identity {
-	d.ip4.Id, d.ip4.Length, d.ip6.FlowLabel, d.ip6.Length, d.tcp.Seq, d.icmp.Id, d.icmp.Seq = 0, 0, 0, 0, 0, 0, 0
-	p := d.read(frame)
-	return identity{
-		id: uint32(d.ip4.Id) ^ d.ip6.FlowLabel, length: uint32(d.ip4.Length) + uint32(d.ip6.Length),
-		protocol: p.protocol, srcPort: p.srcPort, seq: d.tcp.Seq ^ uint32(d.icmp.Id)<<16 ^ uint32(d.icmp.Seq),
+// String is the mark in JSON.
+func (m mark) String() string { return fmt.Sprintf("%016x", uint64(m)) }
+
+// mark reads a frame, of which no more than its first bytes may be there.
+func (d *decoder) mark(frame []byte) mark {
+	d.ip4.Id, d.ip4.Length, d.ip6.FlowLabel, d.ip6.Length = 0, 0, 0, 0
+	d.read(frame)
+	sum := fnv.New64a()
+	_, _ = fmt.Fprintln(sum, d.ip4.Id, d.ip4.Length, d.ip6.FlowLabel, d.ip6.Length)
+	for _, layer := range d.seen {
+		switch layer {
+		case layers.LayerTypeTCP: // RFC 9293, 3.1: ports first, the checksum is at 16
+			d.sum(sum, d.tcp.Contents, 4, 16, d.tcp.Payload)
+		case layers.LayerTypeUDP:
+			d.sum(sum, d.udp.Contents, 4, 6, d.udp.Payload)
+		case layers.LayerTypeSCTP: // its checksum leaves addresses out, but not ports
+			d.sum(sum, d.sctp.Contents, 4, 8, d.sctp.Payload)
+		case layers.LayerTypeICMPv4:
+			d.sum(sum, d.icmp.Contents, 0, 2, d.icmp.Payload)
+		case layers.LayerTypeICMPv6:
+			d.sum(sum, d.icm6.Contents, 0, 2, d.icm6.Payload)
+		}
 	}
+	return mark(sum.Sum64())
 }
 
-// live explains a packet's way.
-func (n *names) live(way []copied, p packet) *api.LivePacket {
+// sum adds a header from a byte on, without the two of its checksum at another, and
+// what it carries.
+func (d *decoder) sum(h hash.Hash64, header []byte, from, checksum int, payload []byte) {
+	_, _ = h.Write(header[min(from, len(header)):min(checksum, len(header))])
+	_, _ = h.Write(header[min(checksum+2, len(header)):])
+	_, _ = h.Write(payload)
+}
+
+// live explains a packet's way, from the packet as it came and as it was last told of.
+func (c *Config) live(n *names, way []copied, came, left packet) *api.LivePacket {
 	last := way[len(way)-1].followed
 	told := last.Told
 	switch {
@@ -185,24 +235,40 @@ func (n *names) live(way []copied, p packet) *api.LivePacket {
 	case last.Table == flows.TableRoute:
 		told.Kind = flows.KindUnroutable
 	}
-	e := n.event(told, p)
+	e := n.event(told, came)
 	out := &api.LivePacket{
-		Time: way[0].at, From: e.From, To: e.To, Protocol: e.Protocol, SourcePort: e.SourcePort, Port: e.Port,
-		Verdict: e.Verdict, Reason: e.Reason,
+		Time: way[0].at, Node: c.Node, From: e.From, To: e.To, Protocol: e.Protocol, SourcePort: e.SourcePort, Port: e.Port,
+		Verdict: e.Verdict, Reason: e.Reason, Service: observe.ServiceOf(n.view, e.Protocol, netip.AddrPortFrom(came.dst, came.dstPort), last.Endpoint),
+	}
+	if out.Service != nil {
+		// The port it leaves by is that of who serves it.
+		out.To = api.Endpoint{Addr: e.To.Addr, Service: out.Service.Name()}
 	}
 	switch {
 	case way[0].followed.Table != flows.TableClassifier, told.Kind == 0:
 		out.Verdict, out.Reason = api.Incomplete, fmt.Sprintf("told of up to table %s", last.Table)
+	case refused(way):
+		out.Verdict, out.Reason = api.Denied, "nobody serves the Service's port that it is for: the node's network stack refuses it"
 	case told.Kind == flows.KindAllowed && last.Judged:
 		out.Reason = "belongs to a connection that is allowed"
 	}
-	for i, c := range way {
-		step := api.LiveStep{Table: c.followed.Table.String()}
+	if last.Table == flows.TableOutput {
+		out.Output = observe.PortName(n.view, told.OutPort)
+	}
+	if out.Verdict == api.Allowed && c.Network != nil {
+		_, _, plan := c.Network()
+		if out.Next = observe.Departs(n.view, plan, told.OutPort, left.dst); out.Next != nil {
+			out.Next.From = api.LiveEnd{Addr: left.src.String(), Port: left.srcPort}
+			out.Next.To = api.LiveEnd{Addr: left.dst.String(), Port: left.dstPort}
+		}
+	}
+	for i, at := range way {
+		step := api.LiveStep{Table: at.followed.Table.String()}
 		var next *flows.Followed
 		if i+1 < len(way) {
 			next = &way[i+1].followed
 			for r, now := range way[i+1].registers {
-				if now != c.registers[r] && !slices.Contains(flows.LiveRegisters, r) {
+				if now != at.registers[r] && !slices.Contains(flows.LiveRegisters, r) {
 					if step.Registers == nil {
 						step.Registers = map[string]uint32{}
 					}
@@ -210,66 +276,19 @@ func (n *names) live(way []copied, p packet) *api.LivePacket {
 				}
 			}
 		}
-		step.Meaning = observe.Crossed(n.view, c.followed, next)
+		step.Meaning = observe.Crossed(n.view, at.followed, next)
 		out.Steps = append(out.Steps, step)
 	}
 	return out
 }
 
-// liveMatches are the packets that a request means.
-func liveMatches(v enforce.View, req api.LiveRequest) ([]flows.LiveMatch, error) {
-	protocol, ok := map[string]uint8{"": 0, "tcp": flows.TCP, "udp": flows.UDP, "sctp": flows.SCTP, "icmp": 1}[strings.ToLower(req.Protocol)]
-	switch {
-	case !ok:
-		return nil, badLive("protocol: %q is not tcp, udp, sctp or icmp", req.Protocol)
-	case req.Port != 0 && (protocol == 0 || protocol == 1):
-		return nil, badLive("port: only tcp, udp and sctp have ports")
-	case req.From == "" && req.To == "":
-		return nil, badLive("from: one end must be said")
-	}
-	inPort, sources, err := liveEnds(v, "from", req.From)
-	if err != nil {
-		return nil, err
-	}
-	_, targets, err := liveEnds(v, "to", req.To)
-	if err != nil {
-		return nil, err
-	}
-	var out []flows.LiveMatch
-	for _, src := range sources {
-		for _, dst := range targets {
-			if src.IsValid() && dst.IsValid() && src.Is4() != dst.Is4() {
-				continue
-			}
-			m := flows.LiveMatch{InPort: inPort, Src: src, Dst: dst, Protocol: protocol, Port: req.Port}
-			out = append(out, m)
+// refused reports whether a packet was for a Service that nobody serves: ServiceLB
+// leaves it to the node's stack, without a verdict.
+func refused(way []copied) bool {
+	for i := range len(way) - 1 {
+		if way[i].followed.Table == flows.TableServiceLB && way[i+1].followed.Table == flows.TableCommit {
+			return true
 		}
 	}
-	if len(out) == 0 {
-		return nil, badLive("from %s to %s: the two have no address family in common", req.From, req.To)
-	}
-	return out, nil
-}
-
-// liveEnds are the addresses of an end, one that is not valid for any. What a pod
-// of this node sends is known by its port too.
-func liveEnds(v enforce.View, field, text string) (inPort uint32, addrs []netip.Addr, err error) {
-	if text == "" {
-		return 0, []netip.Addr{{}}, nil
-	}
-	if a, err := netip.ParseAddr(text); err == nil {
-		return 0, []netip.Addr{a.Unmap()}, nil
-	}
-	namespace, name, ok := strings.Cut(text, "/")
-	if !ok || namespace == "" || name == "" {
-		return 0, nil, badLive("%s: %q is neither namespace/pod nor an address", field, text)
-	}
-	pod := cluster.Key{Namespace: namespace, Name: name}
-	if p, ok := v.PortOf(pod); ok {
-		return p.OFPort, p.Addrs, nil
-	}
-	if addrs = v.Compiler().AddrsOf(pod); len(addrs) == 0 {
-		return 0, nil, badLive("%s: no pod %s with an address is known", field, text)
-	}
-	return 0, addrs, nil
+	return false
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/pkg/enforce"
+	"github.com/sluice-cni/sluice/pkg/observe"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
 	"github.com/sluice-cni/sluice/pkg/verdict"
 )
@@ -19,8 +20,17 @@ func (b *bed) follow(req api.LiveRequest) (packets chan *api.LivePacket, stop fu
 	packets = make(chan *api.LivePacket, 100)
 	begun, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- b.Verdicts.Live(ctx, req, func() error { close(begun); return nil },
-			func(p *api.LivePacket) error { packets <- p; return nil })
+		first := true
+		ended <- b.Verdicts.Live(ctx, req, func(l *api.LiveLine) error {
+			if first {
+				first = false
+				close(begun)
+			}
+			if l.Packet != nil {
+				packets <- l.Packet
+			}
+			return nil
+		})
 	}()
 	select {
 	case <-begun:
@@ -69,7 +79,7 @@ func TestRealPacketsAreFollowedAsATraceSays(t *testing.T) {
 	if count() <= before {
 		t.Error("no flows follow packets")
 	}
-	if err := b.Verdicts.Live(b.context(), api.LiveRequest{To: "shop/b", Seconds: 1}, nil, nil); !errors.Is(err, verdict.ErrBusy) {
+	if err := b.Verdicts.Live(b.context(), api.LiveRequest{To: "shop/b", Seconds: 1}, nil); !errors.Is(err, verdict.ErrBusy) {
 		t.Errorf("a second one: %v", err)
 	}
 	for _, c := range []struct {
@@ -132,8 +142,8 @@ func TestWhatCannotBeFollowedIsSaid(t *testing.T) {
 		"neither":   {From: "nobody", Seconds: 1},
 		"in common": {From: "shop/a", To: "fd00::1", Seconds: 1},
 	} {
-		err := b.Verdicts.Live(b.context(), req, nil, nil)
-		if !errors.As(err, new(verdict.BadLive)) || !strings.Contains(err.Error(), want) {
+		err := b.Verdicts.Live(b.context(), req, nil)
+		if !errors.As(err, new(*observe.BadRequest)) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", req, err, want)
 		}
 	}

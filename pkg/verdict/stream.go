@@ -9,6 +9,7 @@ import (
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/ovs/openflow"
 	"github.com/sluice-cni/sluice/pkg/enforce"
+	"github.com/sluice-cni/sluice/pkg/nodes"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
 )
 
@@ -42,6 +43,8 @@ type Config struct {
 	Enforcer *enforce.Enforcer
 	// Rates are the meters' rates; Rates if zero.
 	Rates flows.Watch
+	// Network is as in observe.Config: where packets go on that leave for another node.
+	Network func() (mode nodes.Mode, tunnel string, plan *nodes.Plan)
 }
 
 // Stream tells of the verdicts of one bridge. It is safe for concurrent use.

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/nodes"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
@@ -26,6 +27,13 @@ import (
 // TCP 5432, and shop/web, which serves a Service. Each has an Open vSwitch of its
 // own. It returns the flags that lead to both agents.
 func twoNodes(t *testing.T, mode nodes.Mode) (a, b string) {
+	t.Helper()
+	sockets, _ := twoBeds(t, mode, flows.Watch{})
+	return sockets[0], sockets[1]
+}
+
+// twoBeds are twoNodes that tell of verdicts, their sockets and themselves.
+func twoBeds(t *testing.T, mode nodes.Mode, watch flows.Watch) (sockets []string, beds []*simulate.Bed) {
 	t.Helper()
 	needOVS(t)
 	range4 := map[string]string{"node-a": "10.244.0.0/24", "node-b": "10.244.1.0/24"}
@@ -78,7 +86,7 @@ func twoNodes(t *testing.T, mode nodes.Mode) (a, b string) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	for _, n := range all {
 		bed, err := simulate.Start(t.Context(), simulate.Options{
-			Node: n.Name, PodCIDRs: n.PodCIDRs, Addrs: n.Addrs, Others: &simulate.Others{Mode: mode, Nodes: all},
+			Node: n.Name, PodCIDRs: n.PodCIDRs, Addrs: n.Addrs, Others: &simulate.Others{Mode: mode, Nodes: all}, Watch: watch,
 			OnProblem: func(err error) { t.Error(err) },
 		})
 		if err != nil {
@@ -86,6 +94,9 @@ func twoNodes(t *testing.T, mode nodes.Mode) (a, b string) {
 		}
 		mux := http.NewServeMux()
 		bed.Register(mux)
+		if bed.Verdicts != nil {
+			bed.Verdicts.Register(mux)
+		}
 		server := &http.Server{Handler: mux}
 		t.Cleanup(func() {
 			if err := server.Close(); err != nil {
@@ -109,8 +120,9 @@ func twoNodes(t *testing.T, mode nodes.Mode) (a, b string) {
 			t.Fatal(err)
 		}
 		go server.Serve(listener)
+		sockets, beds = append(sockets, filepath.Join(dir, n.Name)), append(beds, bed)
 	}
-	return filepath.Join(dir, "node-a"), filepath.Join(dir, "node-b")
+	return sockets, beds
 }
 
 func TestOneTraceTellsOfBothNodes(t *testing.T) {
@@ -176,7 +188,7 @@ func TestOneTraceTellsOfBothNodes(t *testing.T) {
 		if err := json.Unmarshal(out.Bytes(), &x); err != nil || code != exitDone || errs.Len() > 0 {
 			t.Fatalf("exit code %d, %v, %s%s", code, err, out.String(), errs.String())
 		}
-		if x.Verdict != api.Denied || !strings.Contains(x.Reason, "Classifier") && !strings.Contains(x.Reason, "may not send") {
+		if x.Verdict != api.Denied || !strings.Contains(x.Reason, "the tunnel takes from another node only") {
 			t.Errorf("from a foreign end of the tunnel: %s: %s", x.Verdict, x.Reason)
 		}
 		for _, bad := range []string{"", strings.Repeat(" ", maxQuestion+1), `{"from": "10.244.0.6", "to": "10.244.1.5", "protocol": "tcp", "port": 1, "arrival": {"by": "bogus"}}`} {

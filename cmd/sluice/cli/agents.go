@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/clientcmd"
@@ -53,32 +54,43 @@ func (a *app) askAcross(cmd *cobra.Command, f *traceFlags, req api.TraceRequest)
 	}
 	ctx, cancel := a.bounded(cmd.Context())
 	defer cancel()
-	if !a.throughAPI(cmd, &f.agents) {
-		s := &sockets{local: a.socket, known: f.agents.sockets, clients: map[string]*client.Client{}}
+	return a.withAgents(ctx, cmd, &f.agents, req.From, func(agents across.Agents, node string) error {
+		return a.trace(ctx, agents, node, req)
+	})
+}
+
+// withAgents finds the agents that the flags say and the node to begin at, for a
+// question about packets from a pod or an address.
+func (a *app) withAgents(ctx context.Context, cmd *cobra.Command, f *agentFlags, from string, ask func(across.Agents, string) error) error {
+	if !a.throughAPI(cmd, f) {
+		s := &sockets{local: a.socket, known: f.sockets, clients: map[string]*client.Client{}}
 		if len(s.known) > 0 && !cmd.Flags().Changed("socket") {
 			s.local = ""
 		}
-		err := a.trace(ctx, s, f.agents.node, req)
+		err := ask(s, f.node)
 		if s.missed != "" && a.people() {
 			fmt.Fprintf(a.streams.Err, "To have node %[1]s asked give its agent's socket (--agent %[1]s=SOCKET), or ask through the API server (--kubeconfig).\n", s.missed)
 		}
 		return errors.Join(late(ctx, advise(err, a.socket)), s.Close())
 	}
 	rules := clientcmd.NewDefaultClientConfigLoadingRules() // $KUBECONFIG, ~/.kube/config, the pod's own
-	rules.ExplicitPath = f.agents.kubeconfig
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: f.agents.context}).ClientConfig()
+	rules.ExplicitPath = f.kubeconfig
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: f.context}).ClientConfig()
 	if err != nil {
 		return fmt.Errorf("read the kubeconfig: %w", err)
 	}
-	cluster, err := kubeagents.New(config, f.agents.namespace)
+	cluster, err := kubeagents.New(config, f.namespace)
 	if err != nil {
 		return err
 	}
-	node := f.agents.node
+	node := f.node
 	if node == "" {
-		node = cluster.NodeOf(ctx, req.From)
+		node = cluster.NodeOf(ctx, from)
+		if _, err := cluster.Agent(ctx, node); err != nil {
+			node = "" // another agent knows what can be said without that one
+		}
 	}
-	return late(ctx, a.trace(ctx, cluster, node, req))
+	return late(ctx, ask(cluster, node))
 }
 
 // one is the agents where there is one.
@@ -88,14 +100,29 @@ func (o one) Agent(_ context.Context, node string) (across.Agent, error) {
 	if node != "" {
 		return nil, fmt.Errorf("there is no agent of node %s: one node is simulated", node)
 	}
-	return o.source, nil
+	return simulated(o), nil
+}
+
+// simulated is a simulated node, on which no packet is real.
+type simulated struct{ source }
+
+var errSimulated = errors.New("a simulated node has no real packets")
+
+func (simulated) LivePlan(context.Context, api.LiveRequest) (*api.LivePlan, error) {
+	return nil, errSimulated
+}
+
+func (simulated) Live(context.Context, api.LiveRequest, func(*api.LiveLine) error) error {
+	return errSimulated
 }
 
 // sockets are agents whose sockets can be reached: this node's, whose name is asked
 // for when it matters, and those that are named.
 type sockets struct {
-	local   string
-	known   map[string]string
+	local string
+	known map[string]string
+
+	mu      sync.Mutex
 	clients map[string]*client.Client
 	// missed is the node whose agent was asked for and is not known.
 	missed string
@@ -118,11 +145,15 @@ func (s *sockets) Agent(ctx context.Context, node string) (across.Agent, error) 
 			return s.client(s.local), nil
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.missed = node
 	return nil, fmt.Errorf("no agent of node %s is reachable", node)
 }
 
 func (s *sockets) client(socket string) *client.Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.clients[socket] == nil {
 		s.clients[socket] = client.New(socket)
 	}

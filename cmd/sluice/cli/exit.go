@@ -20,7 +20,9 @@ const (
 	exitProblems = 5
 	// exitIncomplete: a node on the packet's way was not asked.
 	exitIncomplete = 6
-	exitInterrupt  = 130 // 128 and SIGINT, as shells have it
+	// exitLost: a real packet left one node and did not come to the next.
+	exitLost      = 7
+	exitInterrupt = 130 // 128 and SIGINT, as shells have it
 )
 
 // exit is an error that only ends the program with a code: what there is to say

@@ -1,18 +1,20 @@
 package cli
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sluice-cni/sluice/cmd/sluice/render"
+	"github.com/sluice-cni/sluice/pkg/observe/across"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
-	"github.com/sluice-cni/sluice/pkg/observe/client"
 )
 
 // anyEnd, as FROM or TO of trace --live, stands for everybody.
@@ -33,7 +35,11 @@ func (f *traceFlags) liveRequest(args []string, timeout time.Duration) (req api.
 		if args[i] == anyEnd {
 			continue
 		}
-		if err := checkEnd(args[i]); err != nil {
+		check := checkEnd
+		if service, ok := strings.CutPrefix(args[i], api.ServicePrefix); ok && i == 1 {
+			check = func(string) error { return checkService(service) }
+		}
+		if err := check(args[i]); err != nil {
 			return req, fmt.Errorf("%s: %w", []string{"FROM", "TO"}[i], err)
 		}
 		*end = args[i]
@@ -60,42 +66,66 @@ var errEnough = errors.New("enough packets")
 
 // live follows real packets and shows them as they come. The exit code is that of
 // the last one's verdict.
-func (a *app) live(ctx context.Context, req api.LiveRequest, count int) (err error) {
-	bounded, cancel := a.bounded(ctx)
-	defer cancel()
-	c := client.New(a.socket)
-	defer func() { err = errors.Join(err, c.Close()) }()
-	if a.people() {
-		fmt.Fprintf(a.streams.Err, "Following packets for %d s...\n", req.Seconds)
-	}
-	var last *api.LivePacket
-	err = c.Live(bounded, req, func(p *api.LivePacket) error {
-		last = p
-		if err := a.showPacket(p); err != nil {
+func (a *app) live(cmd *cobra.Command, f *traceFlags, req api.LiveRequest) error {
+	ctx := cmd.Context()
+	return a.withAgents(ctx, cmd, &f.agents, req.From, func(agents across.Agents, node string) error {
+		var last *api.LivePacket
+		count := f.count
+		seen, err := across.Live(ctx, agents, node, req, func(s *across.Seen) {
+			if a.people() {
+				fmt.Fprintf(a.streams.Err, "Following packets for %d s on %s...\n", req.Seconds, strings.Join(s.Nodes, ", "))
+			}
+		}, func(p *api.LivePacket) error {
+			last = p
+			if err := a.showPacket(p); err != nil {
+				return err
+			}
+			if count--; count == 0 {
+				return errEnough
+			}
+			return nil
+		})
+		switch {
+		case err != nil && !errors.Is(err, errEnough) && (ctx.Err() == nil || last == nil):
 			return err
+		case last == nil:
+			return noPacket(seen, req)
 		}
-		if count--; count == 0 {
-			return errEnough
-		}
-		return nil
+		return exitOf(last.Verdict)
 	})
-	switch {
-	case err != nil && !errors.Is(err, errEnough) && bounded.Err() == nil:
-		return advise(err, a.socket)
-	case last == nil && ctx.Err() == nil:
-		return fmt.Errorf("no such packet has come to the bridge in %d s", req.Seconds)
-	case last != nil && last.Verdict != api.Allowed:
-		return exit(exitDenied)
+}
+
+// exitOf is the exit code of a verdict.
+func exitOf(verdict string) error {
+	switch verdict {
+	case api.Allowed:
+		return nil
+	case api.HalfAsked:
+		return exit(exitIncomplete)
+	case api.Lost:
+		return exit(exitLost)
 	}
-	return nil
+	return exit(exitDenied)
+}
+
+// noPacket says that none was followed, and what is known nevertheless.
+func noPacket(seen *across.Seen, req api.LiveRequest) error {
+	text := fmt.Sprintf("no such packet has come to the bridge of node %s in %d s", seen.Nodes[0], req.Seconds)
+	if n := seen.Count.Matched; n > 0 {
+		text = fmt.Sprintf("%d such packets have come to the bridge of node %s, and the agent was told of none of them", n, seen.Nodes[0])
+	}
+	for _, node := range slices.Sorted(maps.Keys(seen.Others)) {
+		if n := seen.Others[node]; n > 0 {
+			text += fmt.Sprintf("; but node %s has seen %d", node, n)
+		}
+	}
+	return errors.New(text)
 }
 
 func (a *app) showPacket(p *api.LivePacket) error {
 	switch a.output {
 	case formatJSON:
-		out := json.NewEncoder(a.streams.Out)
-		out.SetEscapeHTML(false)
-		return out.Encode(p)
+		return a.write(p)
 	case formatYAML:
 		data, err := yaml.Marshal(p)
 		if err != nil {

@@ -52,10 +52,12 @@ With --live it follows real packets instead, of new connections and of live ones
 from the moment on: at each table that such a packet crosses the bridge makes a
 copy of it, and does with the packet what it does anyway. FROM or TO may then be
 - for anybody, and the protocol may be left out. It ends after --count packets or
---timeout.
+--timeout. A packet that leaves for another node is followed there too, to whoever
+of a Service's endpoints it goes; one that does not arrive there is LOST between the
+nodes. With - for TO it is followed on the first node only.
 
-The exit code is 0 if the connection is allowed, 3 if it is denied, and 6 if nobody
-who was asked denies it, but a node on its way was not asked.`,
+The exit code is 0 if the connection is allowed, 3 if it is denied, 6 if nobody who
+was asked denies it, but a node on its way was not asked, and 7 if it was lost.`,
 		Example: `  # May the frontend speak to the database?
   sluice trace shop/frontend shop/db tcp/5432
 
@@ -68,6 +70,9 @@ who was asked denies it, but a node on its way was not asked.`,
   # The next three packets that anybody really sends to the database
   sluice trace --live - shop/db tcp/5432 --count 3
 
+  # The next one from a pod to a Service, through both nodes, within five minutes
+  kubectl sluice trace --live shop/frontend svc:shop/api:http --timeout 5m
+
   # Pods of different nodes, from a machine with a kubeconfig
   kubectl sluice trace shop/frontend shop/db tcp/5432
 
@@ -77,14 +82,14 @@ who was asked denies it, but a node on its way was not asked.`,
 		ValidArgsFunction: a.completeEnds,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.live {
-				if f.agents.asked() {
-					return usagef("--live follows the packets of this node: it does not go with --node, --agent, --kubeconfig and --context")
-				}
 				req, err := f.liveRequest(args, a.timeout)
+				if err == nil {
+					err = f.agents.check("")
+				}
 				if err != nil {
 					return usage(err)
 				}
-				return a.live(cmd.Context(), req, f.count)
+				return a.live(cmd, &f, req)
 			}
 			req, err := f.request(args)
 			if err != nil {
@@ -185,13 +190,7 @@ func (a *app) trace(ctx context.Context, agents across.Agents, node string, req 
 	if err := a.print(x, func(w io.Writer, s render.Style) error { return render.Explanation(w, s, x) }); err != nil {
 		return err
 	}
-	switch x.Verdict {
-	case api.Allowed:
-		return nil
-	case api.HalfAsked:
-		return exit(exitIncomplete)
-	}
-	return exit(exitDenied)
+	return exitOf(x.Verdict)
 }
 
 // addFolder adds the flag -f.

@@ -175,7 +175,7 @@ func TestTraceLiveShowsARealPacketsWay(t *testing.T) {
 		}
 		golden(t, tc.file, numbers.ReplaceAllString(clock.ReplaceAllString(out.String(), "01:02:03.456"), "0xabc"))
 	}
-	run(t, "trace", "--socket", socket, "--live", "--timeout", "1s", "shop/db", "-").want(t, exitError, "no such packet has come to the bridge in 1 s")
+	run(t, "trace", "--socket", socket, "--live", "--timeout", "1s", "shop/db", "-").want(t, exitError, "no such packet has come to the bridge of node node-a in 1 s")
 	run(t, "trace", "--socket", socket, "--live", "shop/nobody", "-").want(t, exitError, "from: no pod shop/nobody with an address is known")
 	run(t, "trace", "--live", "-", "-").want(t, exitUsage, "one of FROM and TO must be said")
 	run(t, "trace", "--live", "shop/db", "-", "--count", "0").want(t, exitUsage, "--count: 0 is not 1 or more")

@@ -9,8 +9,10 @@ import (
 	"github.com/sluice-cni/sluice/pkg/observe/api"
 )
 
-// verdictColors are those of the verdicts of events.
-var verdictColors = map[string]Color{api.Allowed: Green, api.Denied: Red, api.Spoofed: Yellow, api.Invalid: Yellow}
+// verdictColors are those of the verdicts of events and of real packets.
+var verdictColors = map[string]Color{
+	api.Allowed: Green, api.Denied: Red, api.Spoofed: Yellow, api.Invalid: Yellow, api.Lost: Red, api.Incomplete: Yellow,
+}
 
 // Event writes an event on one line: the time, the verdict, who spoke to whom, and
 // why it ended so.

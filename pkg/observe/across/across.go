@@ -6,6 +6,7 @@ package across
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/sluice-cni/sluice/pkg/observe/api"
@@ -14,6 +15,11 @@ import (
 // Agent tells what one node's bridge does with a packet.
 type Agent interface {
 	Trace(context.Context, api.TraceRequest) (*api.Explanation, error)
+	// LivePlan says at which nodes packets come by that are to be followed.
+	LivePlan(context.Context, api.LiveRequest) (*api.LivePlan, error)
+	// Live follows packets and calls fn with each line of the stream, until ctx or the
+	// time of the request ends, which is no error, or fn returns one, which it returns.
+	Live(ctx context.Context, req api.LiveRequest, fn func(*api.LiveLine) error) error
 }
 
 // Agents finds the agents of nodes.
@@ -73,9 +79,19 @@ func begin(ctx context.Context, agents Agents, node string, req api.TraceRequest
 	switch {
 	case first != nil:
 		return first, nil
-	case x.From.Node != "":
-		x.Problem = problem
+	case x.From.Node == "": // it may begin anywhere
+		return x, nil
+	case x.To.Node != x.Node:
+		// This one has nothing to do with it.
+		to := x.To.Node
+		if x = nil; to != "" {
+			x, _ = ask(ctx, agents, to, req)
+		}
+		if x == nil {
+			return nil, errors.New(problem)
+		}
 	}
+	x.Problem = problem
 	return x, nil
 }
 

@@ -49,9 +49,22 @@ func (c *Client) WatchStatus(ctx context.Context) (out api.WatchStatus, err erro
 	return out, err
 }
 
-// Live follows real packets through the bridge and calls fn with each, until ctx or
-// the time of the request ends or fn returns an error, which it returns.
-func (c *Client) Live(ctx context.Context, req api.LiveRequest, fn func(*api.LivePacket) error) error {
+// LivePlan asks at which nodes the packets of a request come by.
+func (c *Client) LivePlan(ctx context.Context, req api.LiveRequest) (*api.LivePlan, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("write the question to follow packets: %w", err)
+	}
+	out := &api.LivePlan{}
+	if err := c.ask(ctx, http.MethodPost, "trace/live/plan", bytes.NewReader(body), out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Live follows real packets through the bridge and calls fn with each line, until ctx
+// or the time of the request ends or fn returns an error, which it returns.
+func (c *Client) Live(ctx context.Context, req api.LiveRequest, fn func(*api.LiveLine) error) error {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return fmt.Errorf("write the question to follow packets: %w", err)
@@ -61,19 +74,30 @@ func (c *Client) Live(ctx context.Context, req api.LiveRequest, fn func(*api.Liv
 		return err
 	}
 	defer resp.Body.Close()
-	in := json.NewDecoder(resp.Body)
+	if err = ReadLive(ctx, resp.Body, fn); errors.Is(err, ErrEnded) {
+		err = fmt.Errorf("read the packets of the agent at %s: %w", c.socket, err)
+	}
+	return err
+}
+
+// ReadLive reads the lines of a stream that answers an api.LiveRequest. A stream that
+// ends before its time is an error.
+func ReadLive(ctx context.Context, stream io.Reader, fn func(*api.LiveLine) error) error {
+	in := json.NewDecoder(stream)
 	for {
-		var p api.LivePacket
-		err := in.Decode(&p)
+		var l api.LiveLine
+		err := in.Decode(&l)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("read the packets of the agent at %s: %w (%w)", c.socket, ErrEnded, err)
+			return fmt.Errorf("%w (%w)", ErrEnded, err)
+		case l.Ended != "":
+			return fmt.Errorf("%w: %s", ErrEnded, l.Ended)
 		}
-		if err := fn(&p); err != nil {
+		if err := fn(&l); err != nil {
 			return err
 		}
 	}
