@@ -53,7 +53,9 @@ type env struct {
 	nodes []*bed.Host
 	// outside is a host that is no node: the router.
 	outside *bed.Host
-	stops   []func() error
+	// services are made by the first test that needs them.
+	services *balancers
+	stops    []func() error
 }
 
 // setUp makes the namespace and the pods.
@@ -171,7 +173,7 @@ func (e *env) end(ctx context.Context) error {
 // the name of the node.
 func podOn(node, name, app string, args ...string) *corev1.Pod {
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{"app": app}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{"app": app, podLabel: name}},
 		Spec: corev1.PodSpec{
 			NodeName: node, TerminationGracePeriodSeconds: ptr.To[int64](0),
 			Containers: []corev1.Container{{Name: "main", Image: image, Args: args}},
