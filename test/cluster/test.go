@@ -18,8 +18,11 @@ import (
 	"github.com/sluice-cni/sluice/test/controlplane"
 )
 
-// sets are the sets of tests there are, the quickest first.
-var sets = append([]suite.Set{own.Set}, suite.Sets...)
+// whole are the sets of tests that have all tests between them, the quickest first.
+var whole = append([]suite.Set{own.Set}, suite.Sets...)
+
+// sets are the sets of tests there are.
+var sets = append([]suite.Set{suite.Chosen}, whole...)
 
 func testCommand(dir *string) *cobra.Command {
 	var names []string
@@ -48,11 +51,11 @@ func testCommand(dir *string) *cobra.Command {
 		},
 	}
 	var all []string
-	for _, s := range sets {
+	for _, s := range whole {
 		all = append(all, s.Name)
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&names, "set", all, "sets of tests")
+	flags.StringSliceVar(&names, "set", all, "sets of tests; "+suite.Chosen.Name+" are a few of Kubernetes' own")
 	flags.StringVar(&focus, "focus", "", "regular expression of the tests: of the project's own with --set own, else of all of Kubernetes'")
 	flags.StringVar(&out, "report", "bin/cluster-report", "folder for logs and reports: report.txt, report.md, junit_*.xml")
 	flags.DurationVar(&timeout, "timeout", 90*time.Minute, "time for each set")

@@ -23,6 +23,16 @@ var Sets = []Set{
 	{"conformance", `\[sig-network\].*\[Conformance\]`},
 }
 
+// Chosen are a few of all these, for those who have little time: a policy of each
+// direction, over namespaces, and Services by each kind of address.
+var Chosen = Set{"chosen", `\[sig-network\] (Netpol .* should (` +
+	`enforce policy based on PodSelector or NamespaceSelector` +
+	`|enforce egress policy allowing traffic to a server in a different namespace based on PodSelector and NamespaceSelector` +
+	`) |Services should (` +
+	`be able to create a functioning NodePort service` +
+	`|serve endpoints on same port and different protocols` +
+	`) )`}
+
 // Find returns those of some sets that have the given names.
 func Find(sets []Set, names []string) ([]Set, error) {
 	var found []Set
