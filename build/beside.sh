@@ -37,7 +37,7 @@ took() { printf '%d:%02d' $(((SECONDS - $1) / 60)) $(((SECONDS - $1) % 60)); }
 # A process group of its own, to end it as a whole.
 set -m
 # Others first: they have deadlines of this machine's, it has those of a slow one.
-nice -n 5 "${MAKE:-make}" --no-print-directory "$beside" >"$log" 2>&1 </dev/null &
+nice -n 2 "${MAKE:-make}" --no-print-directory "$beside" >"$log" 2>&1 </dev/null &
 pid=$!
 set +m
 

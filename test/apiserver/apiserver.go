@@ -22,8 +22,8 @@ var services = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16"), netip.MustP
 
 // startTimeout is how long each daemon may take until it serves. kube-apiserver
 // takes about 4 s on an idle machine, ten times that in an emulated one, and more
-// than two minutes there where others use the machine too.
-const startTimeout = 5 * time.Minute
+// than five minutes there where many others use the machine too.
+const startTimeout = 10 * time.Minute
 
 // Options say what to run. The zero value is good for most tests.
 type Options struct {
