@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/sluice-cni/sluice/pkg/nodes"
 )
 
 // pollInterval is how often what starts is asked whether it is ready.
@@ -52,6 +54,10 @@ func (b *Bed) LaunchAgent() error {
 	b.agent, err = startIn(b.Node.Netns, b.AgentLog(), filepath.Join(b.bin, "sluice-agent"), args...)
 	return err
 }
+
+// SetAgent changes the mode and the further flags of the agent that is started
+// next.
+func (b *Bed) SetAgent(mode nodes.Mode, args ...string) { b.opts.Mode, b.opts.AgentArgs = mode, args }
 
 // AgentLog returns the path of what the agents of this bed have logged.
 func (b *Bed) AgentLog() string { return b.path("agent.log") }

@@ -16,7 +16,7 @@ import (
 
 // testModules are the modules tests need, to be loaded before the command runs:
 // tests that use network namespaces can't count on the kernel doing it by itself.
-var testModules = []string{"openvswitch", "vport-geneve", "veth", "sctp", "nf_conntrack", "nft_chain_nat", "nft_masq"}
+var testModules = []string{"openvswitch", "vport-geneve", "vport-vxlan", "veth", "sctp", "nf_conntrack", "nft_chain_nat", "nft_masq"}
 
 // settled is the time since boot at which the command may start. ovs-vswitchd 3.1
 // counts the CPUs at most once in 10 s, and takes the time since boot for the
