@@ -2,14 +2,12 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/sluice-cni/sluice/ovs/sandbox"
 	"github.com/sluice-cni/sluice/ovs/sandbox/sandboxtest"
 	"github.com/sluice-cni/sluice/ovs/vsdb"
 	"github.com/sluice-cni/sluice/test/bed"
@@ -88,32 +86,14 @@ func (n *node) waits(t testing.TB, want bool) error {
 	return nil
 }
 
-func TestTheKernelForwardsOnWhileOpenVSwitchWaitsForItsFlows(t *testing.T) {
-	if *datapathFlag != sandbox.System {
-		t.Skip("the userspace datapath ends with ovs-vswitchd, and what it has cached with it")
-	}
-	n := sharedNode(t)
-	n.logIfFailed(t)
-	server, client, stranger := n.guarded(t, "restore")
-	before := n.flows(t)
-	got := startSink(t, &server.Host, 7777)
-	stop := flood(t, &stranger.Host, targetsOf(server, 7777))
-
-	for _, wait := range [][]string{nil, ownWait} {
-		g := startGaps(t, &client.Host, &server.Host)
-		n.restartVswitchd(t, wait...)
-		eventually(t, "pods can be attached again", n.Status)
-		eventually(t, "ovs-vswitchd works", func(context.Context) error { return n.waits(t, false) })
-		n.expect(t, probe{&client.Host, &server.Host, 6, corev1.ProtocolTCP, 5432}, false)
-		n.expect(t, probe{&client.Host, &server.Host, 6, corev1.ProtocolTCP, 80}, true)
-		t.Logf("ovs-vswitchd waits for its flows: %v; %s", wait != nil, g.stop())
-	}
-
-	// Without an agent nobody ends the wait: connections go on, new ones too.
+// waitsWithoutAgent has ovs-vswitchd wait while nobody ends that: connections that
+// the kernel knows the like of go on, new ones too.
+func (n *node) waitsWithoutAgent(t testing.TB, client, server *bed.Host) {
+	t.Helper()
 	if err := n.KillAgent(within(t)); err != nil {
 		t.Fatal(err)
 	}
-	load := startTraffic(t, &client.Host, &server.Host, 4)
+	load := startTraffic(t, client, server, 4)
 	n.restartVswitchd(t, ownWait...)
 	load.moreRounds()
 	load.stop()
@@ -124,29 +104,24 @@ func TestTheKernelForwardsOnWhileOpenVSwitchWaitsForItsFlows(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "ovs-vswitchd works", func(context.Context) error { return n.waits(t, false) })
+}
 
-	// Somebody else's wait is not ended, and what is written meanwhile is looked at.
-	n.restartVswitchd(t, foreignWait...)
-	eventually(t, "the flows are back", func(context.Context) error {
-		if after := n.flows(t); len(after) != len(before) {
-			return fmt.Errorf("there are %d, were %d", len(after), len(before))
+// waitsForOthers has ovs-vswitchd wait for somebody else, who restores what is not
+// right any more.
+func (n *node) waitsForOthers(t testing.TB, want int) {
+	t.Helper()
+	right := func(context.Context) error {
+		if now := n.flows(t); len(now) != want {
+			return fmt.Errorf("there are %d flows, were %d", len(now), want)
 		}
 		return nil
-	})
+	}
+	n.restartVswitchd(t, foreignWait...)
+	eventually(t, "the flows are back", right)
 	if err := n.waits(t, true); err != nil {
 		t.Error(err)
 	}
 	sandboxtest.Run(t, n.OVS, "ovs-ofctl", "-O", "OpenFlow15", "del-flows", bed.Bridge, "table=IngressDefault")
 	sandboxtest.Run(t, n.OVS, "ovs-vsctl", "--no-wait", "remove", "Open_vSwitch", ".", "other_config", "flow-restore-wait")
-	eventually(t, "the flows are right", func(context.Context) error {
-		if after := n.flows(t); len(after) != len(before) {
-			return errors.New("they are not")
-		}
-		return nil
-	})
-	n.check(t, between(hosts(client, stranger), hosts(server))...)
-	if sent := stop(); got.count.Load() > 0 || sent == 0 {
-		t.Errorf("%d of %d datagrams of a stranger arrived", got.count.Load(), sent)
-	}
-	expectSameFlows(t, before, n.flows(t))
+	eventually(t, "the flows are right", right)
 }
