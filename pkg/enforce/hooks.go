@@ -38,8 +38,10 @@ type Written struct {
 // Swept tells of a sweep of a zone.
 type Swept struct {
 	Zone uint16
-	// Connections is how many there were, Cut how many of them were removed.
-	Connections, Cut int
+	// Connections is how many there were, Cut how many of them were removed since they
+	// are no longer allowed, Leftovers how many belong to pods and endpoints that are
+	// gone: those are removed afterwards.
+	Connections, Cut, Leftovers int
 	Took             time.Duration
 }
 

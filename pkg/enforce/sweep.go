@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,16 @@ func (s *sweeper) request() {
 	}
 }
 
+// leftover is a tracked connection of a pod or an endpoint that is gone.
+type leftover struct {
+	zone uint16
+	orig conntrack.Tuple
+}
+
+// maxLeftovers is how many leftovers are removed before it is looked whether there
+// is something more urgent. There may be thousands, and each takes a round trip.
+const maxLeftovers = 100
+
 func (s *sweeper) run(ctx context.Context) {
 	logger := klog.FromContext(ctx)
 	var again <-chan time.Time
@@ -70,15 +81,29 @@ func (s *sweeper) run(ctx context.Context) {
 		case <-again:
 			again = nil
 		}
+		var leftovers []leftover
 		for _, zone := range [...]uint16{flows.ZoneIPv4, flows.ZoneIPv6} {
-			if err := s.zone(ctx, zone); err != nil && ctx.Err() == nil {
+			left, err := s.zone(ctx, zone)
+			if err != nil && ctx.Err() == nil {
 				logger.Error(err, "Could not judge live connections anew, trying again", "zone", zone)
 				again = time.After(settleTime)
 			}
+			leftovers = append(leftovers, left...)
 		}
 		if more && !settling {
 			settling, more = true, false
 			settler.Go(func() { s.settle(ctx, settled) })
+		}
+		// The next sweep finds again what it is asked for too soon to remove.
+		for part := range slices.Chunk(leftovers, maxLeftovers) {
+			if err := s.removeLeftovers(ctx, part); err != nil && ctx.Err() == nil {
+				logger.Error(err, "Could not remove connections of what is gone, trying again")
+				again = time.After(settleTime)
+				break
+			}
+			if len(s.wanted) > 0 || len(settled) > 0 || ctx.Err() != nil {
+				break
+			}
 		}
 	}
 }
@@ -97,46 +122,70 @@ func (s *sweeper) settle(ctx context.Context, settled chan<- struct{}) {
 	settled <- struct{}{} // has a place: there is one settle at a time
 }
 
-// zone sweeps one zone and tells of it.
-func (s *sweeper) zone(ctx context.Context, zone uint16) error {
+// zone sweeps one zone, tells of it and returns what is left over there.
+func (s *sweeper) zone(ctx context.Context, zone uint16) ([]leftover, error) {
 	begun, before := time.Now(), s.cut.Load()
-	connections, err := s.judge(ctx, zone)
+	connections, left, err := s.judge(ctx, zone)
 	if swept := s.e.cfg.Hooks.Swept; swept != nil && err == nil {
-		swept(Swept{Zone: zone, Connections: connections, Cut: int(s.cut.Load() - before), Took: time.Since(begun)})
+		swept(Swept{Zone: zone, Connections: connections, Cut: int(s.cut.Load() - before), Leftovers: len(left), Took: time.Since(begun)})
 	}
-	return err
+	return left, err
 }
 
 // judge dumps, judges and flushes, and returns how many connections there were.
-// What would now be denied, or belongs to a pod that is gone, is removed, so that
-// its next packet is judged as a new connection's.
-func (s *sweeper) judge(ctx context.Context, zone uint16) (int, error) {
+// What would now be denied is removed, so that its next packet is judged as a new
+// connection's. What belongs to an endpoint or a pod that is gone is returned:
+// nothing is let through by it that would be denied.
+func (s *sweeper) judge(ctx context.Context, zone uint16) (int, []leftover, error) {
 	entries, err := s.connections.Dump(ctx, zone)
 	if err != nil || len(entries) == 0 {
-		return 0, err
+		return 0, nil, err
 	}
 	var denied []conntrack.Tuple
+	var strays, stale []leftover
 	err = s.e.Look(ctx, func(v View) {
 		for _, c := range entries {
-			p, conn := v.e.pipeline, connectionOf(c)
-			if !p.Judge(conn).Allowed || p.Stale(conn) || p.Stray(balancedOf(c)) {
+			switch p, conn := v.e.pipeline, connectionOf(c); {
+			case p.Stale(conn):
+				stale = append(stale, leftover{zone, c.Orig})
+			case !p.Judge(conn).Allowed:
 				denied = append(denied, c.Orig)
+			case p.Stray(balancedOf(c)):
+				strays = append(strays, leftover{zone, c.Orig})
 			}
 		}
 	})
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	for _, t := range denied {
-		switch err := s.connections.Flush(ctx, zone, t); {
-		case errors.Is(err, conntrack.ErrUnflushable):
-			continue // its packets are judged one by one (flows.Node.UserspaceConntrack)
-		case err != nil:
-			return 0, err
+		if err := s.remove(ctx, zone, t); err != nil {
+			return 0, nil, err
 		}
-		s.cut.Add(1)
 	}
-	return len(entries), nil
+	// Those of endpoints first: their clients may be there.
+	return len(entries), append(strays, stale...), nil
+}
+
+// remove removes a connection, if it can be removed alone.
+func (s *sweeper) remove(ctx context.Context, zone uint16, t conntrack.Tuple) error {
+	switch err := s.connections.Flush(ctx, zone, t); {
+	case errors.Is(err, conntrack.ErrUnflushable):
+		return nil // its packets are judged one by one (flows.Node.UserspaceConntrack)
+	case err != nil:
+		return err
+	}
+	s.cut.Add(1)
+	return nil
+}
+
+func (s *sweeper) removeLeftovers(ctx context.Context, ls []leftover) error {
+	for _, l := range ls {
+		if err := s.remove(ctx, l.zone, l.orig); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // connectionOf returns the connection that a tracked one began as: to the endpoint

@@ -1,12 +1,19 @@
 package enforce_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
+	"slices"
 	"strconv"
+	"sync"
 	"testing"
 
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/sluice-cni/sluice/flows"
+	"github.com/sluice-cni/sluice/ovs/conntrack"
 	"github.com/sluice-cni/sluice/ovs/sandbox/sandboxtest"
 	"github.com/sluice-cni/sluice/pkg/cluster"
 )
@@ -75,4 +82,98 @@ func TestWhatTheSwitchCommitsBeforeItHasSettledIsCutToo(t *testing.T) {
 	eventually(t, tracked)
 	close(s.settled)
 	eventually(t, func() bool { return !tracked() })
+}
+
+// ordered lists what is dead first, and remembers in which order connections are
+// removed.
+type ordered struct {
+	connections
+	dead    string      // source of what is dead
+	removed func(n int) // called before the nth one is
+
+	mu    sync.Mutex
+	order []conntrack.Tuple
+}
+
+func (o *ordered) Dump(ctx context.Context, zone uint16) ([]conntrack.Entry, error) {
+	entries, err := o.connections.Dump(ctx, zone)
+	rank := func(e conntrack.Entry) int {
+		if e.Orig.Src.String() == o.dead {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(entries, func(a, b conntrack.Entry) int { return cmp.Compare(rank(a), rank(b)) })
+	return entries, err
+}
+
+func (o *ordered) Flush(ctx context.Context, zone uint16, t conntrack.Tuple) error {
+	o.mu.Lock()
+	o.order = append(o.order, t)
+	n := len(o.order)
+	o.mu.Unlock()
+	o.removed(n)
+	return o.connections.Flush(ctx, zone, t)
+}
+
+// place is how many were removed before one from a source; -1 if it was not.
+func (o *ordered) place(src string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.IndexFunc(o.order, func(t conntrack.Tuple) bool { return t.Src.String() == src })
+}
+
+// A pod that is gone may have left thousands of connections. None of what is live
+// and no longer allowed waits for them, nor does what is denied while they go.
+func TestWhatIsDeniedIsCutBeforeWhatIsDead(t *testing.T) {
+	b := newBed(t)
+	e, stop := b.run(nil) // it sweeps nothing
+	b.tell(e)
+	b.sync(e)
+	const dead = 400
+	b.syn("a", "b", 80)
+	b.syn("b", "a", 80)
+	for i := range uint16(dead) {
+		b.syn("c", "a", 1000+i)
+	}
+	left := func() (n int) {
+		entries, err := connections{b: b}.Dump(b.context(), flows.ZoneIPv4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	eventually(t, func() bool { return left() == dead+2 })
+	stop()
+
+	const begun = 10
+	o := &ordered{connections: connections{b: b}, dead: "10.0.0.4"}
+	shut := cluster.Event{Policy: &networkingv1.NetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "shut"},
+		Spec: networkingv1.NetworkPolicySpec{
+			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "a"}},
+			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
+		},
+	}}
+	o.removed = func(n int) {
+		if n == begun {
+			e.Emit([]cluster.Event{shut})
+			b.sync(e)
+		}
+	}
+	e, _ = b.run(o)
+	for _, p := range pods[:2] { // c is gone
+		e.TellPort(b.ports[p])
+	}
+	e.SetNode(b.node)
+	e.Emit(append(cluster3(), only("c"), cluster.Event{Synced: true}))
+	b.sync(e)
+	eventually(t, func() bool { return left() == 0 })
+	if n := o.place("10.0.0.2"); n != 0 {
+		t.Errorf("what is no longer allowed was removed after %d dead ones", n)
+	}
+	const most = 100 // at once, of what is dead
+	if n := o.place("10.0.0.3"); n < begun || n > begun+most {
+		t.Errorf("what was denied after %d were removed was removed after %d", begun, n)
+	}
 }
