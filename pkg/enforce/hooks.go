@@ -42,7 +42,7 @@ type Swept struct {
 	// are no longer allowed, Leftovers how many belong to pods and endpoints that are
 	// gone: those are removed afterwards.
 	Connections, Cut, Leftovers int
-	Took             time.Duration
+	Took                        time.Duration
 }
 
 // commit writes a bundle and tells those who want to know.
