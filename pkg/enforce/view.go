@@ -54,6 +54,11 @@ func (v View) Node() (flows.Node, error) {
 // if it does.
 func (v View) Unmetered() error { return v.e.unmetered }
 
+// Known reports whether the enforcer has heard of the whole cluster and has found
+// its own numbers in the flows of an earlier one. Before that pods and policies
+// have no names.
+func (v View) Known() bool { return v.e.started }
+
 // Ready reports whether the bridge has been written since the enforcer started
 // and holds what it should.
 func (v View) Ready() bool { return v.e.started && !v.e.stale }

@@ -59,6 +59,8 @@ type Options struct {
 type Bed struct {
 	*enforce.Enforcer
 	*observe.Observer
+	// Bridge is what the enforcer writes.
+	Bridge *openflow.Bridge
 	// Verdicts tells of verdicts, nil without Options.Watch.
 	Verdicts *verdict.Stream
 
@@ -99,6 +101,7 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 	if err != nil {
 		return b, err
 	}
+	b.Bridge = of
 	b.Enforcer = enforce.New(enforce.Config{Node: o.Node, Bridge: of, PortAddresses: o.PortAddresses, Services: true, Watch: verdict.Denials(o.Watch), OnProblem: o.OnProblem})
 	watched := observe.Config{
 		Enforcer: b.Enforcer, Switch: of, Bridge: bridgeName, Node: o.Node,

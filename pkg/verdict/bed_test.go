@@ -47,15 +47,28 @@ func newBed(t *testing.T, watch flows.Watch) *bed {
 			t.Error(err)
 		}
 	})
-	events := []cluster.Event{{Namespace: &cluster.Namespace{Name: "shop"}}}
 	for _, p := range []cluster.Key{podA, podB, podC} {
 		if err := b.Attach(t.Context(), p, p.Name, []netip.Addr{addrOf(p)}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	b.Emit(objects())
+	bed := &bed{Bed: b, t: t}
+	if err := b.Sync(bed.context()); err != nil {
+		t.Fatal(err)
+	}
+	bed.await(func(s api.WatchStatus) bool { return s.Problem == "" })
+	return bed
+}
+
+// objects are all of the cluster.
+func objects() []cluster.Event {
+	events := []cluster.Event{{Namespace: &cluster.Namespace{Name: "shop"}}}
+	for _, p := range []cluster.Key{podA, podB, podC} {
 		events = append(events, cluster.Event{Pod: &cluster.Pod{Key: p, Node: "n1", Labels: map[string]string{"app": p.Name}}})
 	}
 	web := networkingv1.NetworkPolicyPort{Port: new(intOrString(80))}
-	b.Emit(append(events, cluster.Event{Policy: &networkingv1.NetworkPolicy{
+	return append(events, cluster.Event{Policy: &networkingv1.NetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "guard"},
 		Spec: networkingv1.NetworkPolicySpec{
 			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "b"}},
@@ -65,13 +78,7 @@ func newBed(t *testing.T, watch flows.Watch) *bed {
 				Ports: []networkingv1.NetworkPolicyPort{web},
 			}},
 		},
-	}}, cluster.Event{Synced: true}))
-	bed := &bed{Bed: b, t: t}
-	if err := b.Sync(bed.context()); err != nil {
-		t.Fatal(err)
-	}
-	bed.await(func(s api.WatchStatus) bool { return s.Problem == "" })
-	return bed
+	}}, cluster.Event{Synced: true})
 }
 
 func (b *bed) context() context.Context {

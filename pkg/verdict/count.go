@@ -110,6 +110,7 @@ func (s *Stream) Status(ctx context.Context) (api.WatchStatus, error) {
 	}
 	s.mu.Lock()
 	out.Sampled, out.Readers = s.seq, len(s.readers)
+	toldAllowed := s.allowed
 	if s.offline != nil {
 		out.Problem = s.offline.Error()
 	}
@@ -122,8 +123,11 @@ func (s *Stream) Status(ctx context.Context) (api.WatchStatus, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out.Denied, out.Allowed = c.denied, c.allowed
-	if asked := c.denied + c.offered; asked > out.Sampled {
-		out.Missed = asked - out.Sampled
-	}
+	// Apart: the flows for what is allowed may go before they are read once more, and
+	// what they have told of then is more than they have counted.
+	out.Missed = excess(c.denied, out.Sampled-toldAllowed) + excess(c.offered, toldAllowed)
 	return out, nil
 }
+
+// excess is how much n is more than m, zero if it is not.
+func excess(n, m uint64) uint64 { return max(n, m) - m }

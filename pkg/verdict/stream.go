@@ -27,6 +27,8 @@ func Denials(rates flows.Watch) flows.Watch {
 const (
 	// queueSize is how many packets may wait to be decoded.
 	queueSize = 2048
+	// knownTime is how long until it is looked again whether the cluster is known.
+	knownTime = 20 * time.Millisecond
 	// batchSize and batchTime bound how many packets are decoded with one look at the
 	// enforcer's state, and how long the first of them waits for more.
 	batchSize = 256
@@ -63,6 +65,7 @@ type Stream struct {
 
 	mu      sync.Mutex
 	seq     uint64
+	allowed uint64       // events of what is allowed, among seq
 	recent  []*api.Event // a ring: the event seq is at seq modulo its size
 	readers map[*Reader]struct{}
 	offline error // why no packets come
@@ -132,9 +135,13 @@ func (s *Stream) wakeUp() {
 	}
 }
 
-// explain makes events of packets, batch by batch.
+// explain makes events of packets, batch by batch. What flows of an earlier agent
+// tell of waits until the cluster is known.
 func (s *Stream) explain(ctx context.Context) {
 	d := newDecoder()
+	if s.awaitKnown(ctx) != nil {
+		return
+	}
 	for {
 		batch, err := s.batch(ctx)
 		if err != nil {
@@ -156,6 +163,23 @@ func (s *Stream) explain(ctx context.Context) {
 			return // the enforcer has stopped, or ctx is done
 		}
 		s.publish(events)
+	}
+}
+
+// awaitKnown waits until events can have names.
+func (s *Stream) awaitKnown(ctx context.Context) error {
+	tick := time.NewTicker(knownTime)
+	defer tick.Stop()
+	for {
+		known := false
+		if err := s.cfg.Enforcer.Look(ctx, func(v enforce.View) { known = v.Known() }); err != nil || known {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 }
 
@@ -184,6 +208,9 @@ func (s *Stream) publish(events []*api.Event) {
 	for _, e := range events {
 		s.seq++
 		e.Seq = s.seq
+		if e.Verdict == api.Allowed {
+			s.allowed++
+		}
 		if len(s.recent) < recentSize {
 			s.recent = append(s.recent, e)
 		} else {

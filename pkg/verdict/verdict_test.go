@@ -2,19 +2,24 @@ package verdict_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sluice-cni/sluice/flows"
+	"github.com/sluice-cni/sluice/pkg/enforce"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
+	"github.com/sluice-cni/sluice/pkg/policy"
 	"github.com/sluice-cni/sluice/pkg/verdict"
 )
 
@@ -134,6 +139,9 @@ func TestAllowedConnectionsAreToldWhileTheyAreAskedFor(t *testing.T) {
 	b.connect(podA, podB, 1, 80, 1) // nobody asks
 	all := b.Verdicts.Read(api.WatchFilter{Allows: true}, 0)
 	b.await(func(s api.WatchStatus) bool { return s.Allows && s.Readers == 2 })
+	if err := b.Settle(b.context()); err != nil { // the datapath may have in its cache how the first one went
+		t.Fatal(err)
+	}
 	b.connect(podA, podB, 2, 80, 1)
 	b.connect(podA, podB, 3, 81, 1)
 	var told []uint16
@@ -221,6 +229,30 @@ func TestWatchAnswersWithRecentEventsAndFollows(t *testing.T) {
 	}
 }
 
+// Counters of flows go with the flows. That costs what they had counted of allowed
+// connections since they were read, and hides nothing of what was denied.
+func TestEventsOfWhatIsAllowedHideNothingThatWasMissed(t *testing.T) {
+	b := newBed(t, flows.Watch{PerPort: 10, Denied: 1e5, Allowed: 1e5})
+	all := b.Verdicts.Read(api.WatchFilter{Allows: true}, 0)
+	b.await(func(s api.WatchStatus) bool { return s.Allows })
+	const allowed, denied = 15, 200
+	for i := range uint16(allowed) {
+		b.connect(podA, podB, 1000+i, 80, 1)
+	}
+	for got := 0; got < allowed; {
+		got += len(b.next(all))
+	}
+	all.Close()
+	b.await(func(s api.WatchStatus) bool { return !s.Allows })
+	for i := range uint16(denied) {
+		b.connect(podC, podB, 2000+i, 80, 1)
+	}
+	s := b.await(func(s api.WatchStatus) bool { return s.Denied == denied && s.Sampled+s.Missed >= denied+allowed })
+	if s.Sampled+s.Missed != denied+allowed || s.Missed == 0 {
+		t.Errorf("%+v of %d that were denied and %d that were allowed", s, denied, allowed)
+	}
+}
+
 // A reader that does not read loses the oldest events and is told how many.
 func TestASlowReaderLosesEventsAndIsToldHowMany(t *testing.T) {
 	b := newBed(t, flows.Watch{PerPort: 1e5, Denied: 1e5, Allowed: 1e5})
@@ -238,5 +270,54 @@ func TestASlowReaderLosesEventsAndIsToldHowMany(t *testing.T) {
 	}
 	if first, last := events[0].Seq, events[len(events)-1].Seq; first != lost+1 || last != s.Sampled {
 		t.Errorf("events %d to %d of %d", first, last, s.Sampled)
+	}
+}
+
+// An agent that has just begun hears of verdicts by the flows of the one before. It
+// tells of them when it knows the cluster: no event is without pods and policies.
+func TestNoEventIsToldBeforeTheClusterIsKnown(t *testing.T) {
+	b := newBed(t, flows.Watch{PerPort: 1e5, Denied: 1e5, Allowed: 1e5})
+	var ports []policy.LocalPort
+	var node flows.Node
+	if err := b.Look(b.context(), func(v enforce.View) {
+		ports = slices.Collect(maps.Values(v.Ports()))
+		node, _ = v.Node()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	e := enforce.New(enforce.Config{Node: "n1", Bridge: b.Bridge, PortAddresses: true})
+	next := verdict.New(verdict.Config{Node: "n1", Bridge: b.Bridge, Enforcer: e})
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = e.Run(ctx) })
+	running.Go(func() { _ = next.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	for _, p := range ports {
+		e.TellPort(p)
+	}
+	e.SetNode(node)
+	heard, events := b.Verdicts.Read(api.WatchFilter{}, 0), next.Read(api.WatchFilter{}, 0)
+	defer heard.Close()
+	defer events.Close()
+	// It hears of the packets from some one on.
+	begun := time.Now()
+	for i := range uint16(20) {
+		b.connect(podA, podB, 1+i, 81, 1)
+		b.next(heard)
+		time.Sleep(5 * time.Millisecond) // the pace of the packets
+	}
+	known := time.Now()
+	e.Emit(objects())
+	got := b.next(events)
+	for _, e := range got {
+		if e.From.Pod != "shop/a" || e.To.Pod != "shop/b" || !slices.Equal(e.Policies, []string{"shop/guard"}) {
+			t.Errorf("event %+v", e)
+		}
+	}
+	if first := got[0].Time; first.Before(begun) || first.After(known) {
+		t.Errorf("the first event is of %v; packets came from %v on, the cluster was known at %v", first, begun, known)
 	}
 }
