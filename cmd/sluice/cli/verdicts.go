@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
@@ -35,11 +36,11 @@ to; with --allowed also each connection that begins, with the rules that allow i
 
 A filter holds if it does for either end; all filters have to hold. Without --last
 it shows only what comes from now on; an interrupt ends it. json has an event on
-each line.
+each line. If the agent ends, or is replaced, it waits for the next one and goes on.
 
 What a flood has more of than the agent looks at is not shown, but counted:
---status says how many there were. The exit code is 0, or 1 if the agent ends the
-stream.`,
+--status says how many there were. The exit code is 0, or 1 if there is no agent at
+the beginning.`,
 		Example: `  # What is denied on this node, from now on
   sluice watch
 
@@ -118,11 +119,52 @@ func (v *verdicts) run(ctx context.Context) (err error) {
 	defer cancel()
 	c := client.New(v.socket)
 	defer func() { err = errors.Join(err, c.Close()) }()
-	err = c.Watch(bounded, v.query, v.show)
+	err = v.follow(bounded, c)
 	if bounded.Err() != nil && v.query.Follow {
 		return nil // an interrupt, or --timeout, is how it is meant to end
 	}
 	return late(bounded, advise(err, v.socket))
+}
+
+// againTime is how long after the end of a stream the next one is asked for,
+// againLast how many events that one may begin with: as many as an agent gives.
+const (
+	againTime = 500 * time.Millisecond
+	againLast = 1024
+)
+
+// follow shows the stream of the agent and, after it has ended, of the one that
+// takes the agent's place, with what that has told of before it was found.
+func (v *verdicts) follow(ctx context.Context, c *client.Client) error {
+	query, shown := v.query, time.Now()
+	var unwritten error
+	again := false
+	for {
+		err := c.Watch(ctx, query, func(line api.WatchLine) error {
+			if e := line.Event; e != nil {
+				if again && !e.Time.After(shown) {
+					return nil
+				}
+				if e.Time.After(shown) {
+					shown = e.Time
+				}
+			}
+			unwritten = v.show(line)
+			return unwritten
+		})
+		if ctx.Err() != nil || unwritten != nil || !v.query.Follow || !again && !errors.Is(err, client.ErrEnded) {
+			return err
+		}
+		if errors.Is(err, client.ErrEnded) {
+			fmt.Fprintln(v.streams.Err, "The agent has ended the stream; waiting for it, or the next one, to go on.")
+		}
+		again, query.Last = true, againLast
+		select {
+		case <-time.After(againTime):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // show prints a line of the stream.
