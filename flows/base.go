@@ -97,7 +97,24 @@ func (p *Pipeline) baseFlows() []*Flow {
 	for _, a := range n.Addrs {
 		node(TableIngressPeer, 280, flow.IPProtocol(a), gw, match(flow.SrcField(a), a.String()), gotoTable(TableCommit))
 	}
+	for i, zone := range [2]uint16{ZoneIPv4, ZoneIPv6} {
+		fs = append(fs, newFlow(TableCommit, priLookup, cookiePipeline, ipFamilies[i], 0, nil, commit(zone, n.yield()), gotoTable(TableOutput)))
+	}
 	return slices.Concat(fs, n.serviceFlows(), n.tunnelFlows(), p.watchFlows(), p.liveFlows())
+}
+
+// yield is what the commit of a connection that is no Service's says of its source.
+//
+// A Service's may come to the same endpoint from the same port, and what the
+// endpoint sees of both would be alike. The kernel refuses to commit the second of
+// the two, unless it is let choose another source port for it, which it then does;
+// a commit that translates to an endpoint lets it. In ovs-vswitchd 3.1 an entry with
+// a source that needed no change ends the process (docs/datapaths.md).
+func (n *Node) yield() string {
+	if n.UserspaceConntrack {
+		return ""
+	}
+	return "nat(src),"
 }
 
 // judgedAlways are the protocols of which every packet is judged.
@@ -141,7 +158,6 @@ func frameFlows() []*Flow {
 	for i, zone := range [2]uint16{ZoneIPv4, ZoneIPv6} {
 		add(TableConntrack, priLookup, ipFamilies[i], nil,
 			ovs.ConnectionTracking(fmt.Sprintf("table=%d,zone=%d,nat", TableConntrackState, zone)))
-		add(TableCommit, priLookup, ipFamilies[i], nil, commit(zone, ""), gotoTable(TableOutput))
 	}
 	invalid := NewCookie(KindInvalid, 0)
 	fs = append(fs, newFlow(TableConntrackState, 300, invalid, "", 0, match("ct_state", "+inv+trk"), deny(invalid)...))

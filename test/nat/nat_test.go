@@ -3,6 +3,7 @@ package nat
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -224,5 +225,45 @@ table=1,priority=8,IP,actions=set_field:99->nw_ttl,output:2
 		for range 2 {
 			check(t, b.forward(t, "a", "b", opening(p, client, vip)), client, first, beganTranslated)
 		}
+	})
+}
+
+// Two connections from one port of a client may come to the same endpoint, one by
+// way of a translation and one without. A commit that names no source gives the
+// later one another port, and answers find back to each. A connection that meets
+// no other is left as it is.
+func TestSourcePortGivesWayWhereConnectionsWouldMeet(t *testing.T) {
+	if !kernel {
+		t.Skip("ovs-vswitchd 3.1 may end when it finds an entry whose source needed no change: nothing commits so there")
+	}
+	const flows = `
+table=0,in_port=1,IP,actions=ct(table=1,zone=55,nat)
+table=1,priority=9,IP,ct_state=+trk+new,DST=VIP,actions=set_field:1->nw_ttl,ct(commit,zone=55,nat(dst=FIRST)),output:2
+table=1,priority=9,IP,ct_state=+trk+new,DST=TARGET,actions=set_field:1->nw_ttl,ct(commit,zone=55,nat(src)),output:2
+table=1,priority=8,IP,actions=set_field:99->nw_ttl,output:2
+table=0,in_port=2,IP,actions=ct(table=2,zone=55,nat)
+table=2,priority=9,IP,ct_state=+trk+est+rpl,actions=set_field:5->nw_ttl,output:1
+table=2,priority=8,IP,actions=set_field:99->nw_ttl,output:1
+`
+	each(t, flows, func(t *testing.T, b *bed, f family, p layers.IPProtocol, _ bool) {
+		client, vip, first := at(f.client, 1000), at(f.vip, 80), at(f.first, 8080)
+		check(t, b.forward(t, "a", "b", opening(p, client, vip)), client, first, began)
+
+		past := b.forward(t, "a", "b", opening(p, client, first))
+		port, err := strconv.ParseUint(past.TransportLayer().TransportFlow().Src().String(), 10, 16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		given := at(f.client, uint16(port))
+		if given == client {
+			t.Errorf("both connections come to %s from %s", first, client)
+		}
+		check(t, past, given, first, began)
+		check(t, b.forward(t, "a", "b", opening(p, client, first)), given, first, began)
+		check(t, b.forward(t, "b", "a", answer(p, first, given)), first, client, replied)
+		check(t, b.forward(t, "b", "a", answer(p, first, client)), vip, client, replied)
+
+		other := at(f.client, 5000)
+		check(t, b.forward(t, "a", "b", opening(p, other, first)), other, first, began)
 	})
 }
