@@ -175,6 +175,7 @@ func frameFlows() []*Flow {
 		add(TableConntrackState, 302, ipFamilies[i], match("ct_state", "+new+trk-dnat", "ct_mark", mark(sourceBalanced)),
 			ovs.ConnectionTracking(fmt.Sprintf("commit,zone=%d,nat(dst),table=%d", zone, TableConntrackState)))
 	}
+	// The next commit writes the mark anew.
 	add(TableConntrackState, 301, "", append(match("ct_state", "+new+trk+dnat", "ct_mark", mark(sourceBalanced)), flow.IsMasked(regSource, 0, sourceBalanced)),
 		flow.SetMasked(regSource, sourceBalanced, sourceBalanced), ovs.Resubmit(0, int(TableConntrackState)))
 	for i, kept := range []uint32{sourceTranslated, sourceTranslated | sourceSelf} {
@@ -184,16 +185,6 @@ func frameFlows() []*Flow {
 			add(TableConntrackState, 298+i, "", match("ct_state", state, "ct_mark", mark(kept)), flow.SetMasked(regSource, bits, bits), gotoTable(TableRoute))
 		}
 	}
-	for i, zone := range [2]uint16{ZoneIPv4, ZoneIPv6} {
-		// The kernel's tracker has not. The choice that was made stands, whatever a group
-		// would choose now: a commit that names no address translates to it.
-		add(TableConntrackState, 297, ipFamilies[i], match("ct_state", "+new+trk-dnat", "ct_mark", mark(sourceBalanced)),
-			ovs.ConnectionTracking(fmt.Sprintf("commit,table=%d,zone=%d,nat(dst)", TableConntrackState, zone)))
-	}
-	// The next commit writes the mark anew.
-	add(TableConntrackState, 296, "", append([]ovs.Match{flow.IsMasked(regSource, 0, sourceBalanced)},
-		match("ct_state", "+new+trk+dnat", "ct_mark", mark(sourceBalanced))...),
-		flow.SetMasked(regSource, sourceBalanced, sourceBalanced), ovs.Resubmit(0, int(TableConntrackState)))
 	add(TableConntrackState, 290, "", match("ct_state", "+rel+trk"), judged, gotoTable(TableRoute))
 	// Trackers take any TCP packet for the beginning of a connection they don't
 	// know. After a connection was cut the other side's next packet would begin it
