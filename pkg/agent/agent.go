@@ -78,7 +78,7 @@ func Run(ctx context.Context, cfg *config.Config) error {
 		Services: a.node.services != nil, OnBalancers: a.node.balanced,
 		OnProblem: func(err error) { klog.FromContext(ctx).Info("Input that can't be used", "problem", err.Error()) },
 	})
-	a.verdicts = verdict.New(verdict.Config{Node: cfg.NodeName, Bridge: a.bridge, Enforcer: a.enforcer, Network: a.node.network})
+	a.verdicts = verdict.New(verdict.Config{Node: cfg.NodeName, Bridge: a.bridge, Enforcer: a.enforcer, Vswitchd: a.vswitchd.client, Network: a.node.network})
 	a.cni = cni.NewServer(cni.Options{
 		Ports: a.db, Enforcer: enforcerPorts{a}, Pool: a.node.pool, Bridge: cfg.Bridge, Network: cfg.Network,
 		MTU: a.node.mtu, ChecksumInSoftware: a.node.userspace(),

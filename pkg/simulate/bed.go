@@ -115,7 +115,7 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 	b.Observer = observe.New(watched)
 	b.stopped.Go(func() { _ = b.Enforcer.Run(running) })
 	if o.Watch != (flows.Watch{}) {
-		b.Verdicts = verdict.New(verdict.Config{Node: o.Node, Bridge: of, Enforcer: b.Enforcer, Rates: o.Watch, Network: watched.Network})
+		b.Verdicts = verdict.New(verdict.Config{Node: o.Node, Bridge: of, Enforcer: b.Enforcer, Rates: o.Watch, Vswitchd: watched.Vswitchd, Network: watched.Network})
 		b.stopped.Go(func() { _ = b.Verdicts.Run(running) })
 	}
 	node := flows.Node{GatewayOFPort: state.GatewayOFPort, GatewayMAC: state.GatewayMAC, PodCIDRs: o.PodCIDRs, Addrs: o.Addrs, UserspaceConntrack: true}

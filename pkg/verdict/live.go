@@ -51,7 +51,7 @@ func (s *Stream) Live(ctx context.Context, req api.LiveRequest, fn func(*api.Liv
 	if req.Seconds < 1 || time.Duration(req.Seconds)*time.Second > maxLive {
 		return &observe.BadRequest{Message: fmt.Sprintf("seconds: %d is not in 1-%d", req.Seconds, int(maxLive.Seconds()))}
 	}
-	live := flows.Live{Rate: liveRate, Timeout: uint16(req.Seconds)}
+	live := flows.Live{Rate: liveRate, Timeout: uint16(req.Seconds + int(settleTime/time.Second))}
 	var bad error
 	if err := s.cfg.Enforcer.Look(ctx, func(v enforce.View) { live.Matches, bad = observe.LiveMatches(v, req) }); err != nil || bad != nil {
 		return errors.Join(bad, err)
@@ -67,8 +67,6 @@ func (s *Stream) Live(ctx context.Context, req api.LiveRequest, fn func(*api.Liv
 	copies := make(chan copied, liveQueue)
 	s.live.Store(&copies)
 	defer s.live.Store(nil)
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(req.Seconds)*time.Second)
-	defer cancel()
 	defer func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), liveEnd)
 		defer cancel()
@@ -77,10 +75,50 @@ func (s *Stream) Live(ctx context.Context, req api.LiveRequest, fn func(*api.Liv
 	if err := s.cfg.Enforcer.SetLive(ctx, live); err != nil {
 		return err
 	}
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
 	if err := fn(&api.LiveLine{Count: &api.LiveCount{}}); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(req.Seconds)*time.Second)
+	defer cancel()
 	return s.follow(ctx, copies, fn)
+}
+
+const (
+	// meterFills is how long a new meter is let fill: on the userspace datapath it
+	// begins empty, and the first packet's copies would be over its rate.
+	meterFills = 200 * time.Millisecond
+	// settleTime bounds the wait until the datapath's cache holds what flows say.
+	settleTime = 5 * time.Second
+)
+
+// settle returns when packets are followed that the datapath forwards by what it
+// has cached before.
+func (s *Stream) settle(ctx context.Context) error {
+	fills := time.After(meterFills)
+	if s.cfg.Vswitchd != nil {
+		bounded, cancel := context.WithTimeout(ctx, settleTime)
+		defer cancel()
+		// A round may be under way that has begun before, and the flows' change be told
+		// to the one after it.
+		for range 3 {
+			vswitchd, err := s.cfg.Vswitchd()
+			if err == nil {
+				_, err = vswitchd.Call(bounded, "revalidator/wait")
+			}
+			if err != nil {
+				break // counts tell of what is missed
+			}
+		}
+	}
+	select {
+	case <-fills:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // liveWait is how long to wait for another one's end.
@@ -92,8 +130,12 @@ const liveEnd = 5 * time.Second
 // follow puts the copies of each packet together.
 func (s *Stream) follow(ctx context.Context, copies <-chan copied, fn func(*api.LiveLine) error) error {
 	d := newDecoder()
-	ways := map[mark][]copied{}
-	end := func(key mark) error {
+	type packetAt struct {
+		mark   mark
+		inPort uint32
+	}
+	ways := map[packetAt][]copied{}
+	end := func(key packetAt) error {
 		way := ways[key]
 		delete(ways, key)
 		var packet *api.LivePacket
@@ -103,7 +145,7 @@ func (s *Stream) follow(ctx context.Context, copies <-chan copied, fn func(*api.
 		if err != nil {
 			return err
 		}
-		packet.Mark = key.String()
+		packet.Mark = key.mark.String()
 		return fn(&api.LiveLine{Packet: packet})
 	}
 	tick, second := time.NewTicker(liveGap/3), time.NewTicker(time.Second)
@@ -113,7 +155,7 @@ func (s *Stream) follow(ctx context.Context, copies <-chan copied, fn func(*api.
 	for {
 		select {
 		case c := <-copies:
-			key := d.mark(c.packet.Packet)
+			key := packetAt{d.mark(c.packet.Packet), c.packet.InPort()}
 			if c.followed.Table == flows.TableClassifier {
 				told++
 				if len(ways[key]) > 0 { // the same packet once more

@@ -148,3 +148,24 @@ func TestWhatCannotBeFollowedIsSaid(t *testing.T) {
 		}
 	}
 }
+
+// The datapath forwards a packet like one it has seen by what it has cached, of
+// before packets were followed.
+func TestPacketsLikeThoseOfBeforeAreFollowedFromTheBeginning(t *testing.T) {
+	b := newBed(t, flows.Watch{PerPort: 1e5, Denied: 1e5, Allowed: 1e5})
+	for range 5 {
+		b.connect(podA, podB, 1000, 80, 1)
+		b.connect(podC, podB, 1000, 81, 1)
+		packets, stop := b.follow(api.LiveRequest{To: "shop/b", Seconds: 60})
+		b.connect(podA, podB, 1000, 80, 1)
+		b.connect(podC, podB, 1000, 81, 1)
+		for range 2 {
+			if p := b.packet(packets); p.Verdict == api.Incomplete {
+				t.Errorf("%s: %s: %s", p.From, p.Reason, tables(p))
+			}
+		}
+		if err := stop(); !errors.Is(err, context.Canceled) {
+			t.Fatalf("ended with %v", err)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/ovs/openflow"
+	"github.com/sluice-cni/sluice/ovs/unixctl"
 	"github.com/sluice-cni/sluice/pkg/enforce"
 	"github.com/sluice-cni/sluice/pkg/nodes"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
@@ -45,6 +46,9 @@ type Config struct {
 	Enforcer *enforce.Enforcer
 	// Rates are the meters' rates; Rates if zero.
 	Rates flows.Watch
+	// Vswitchd is as in observe.Config: to know when packets are followed that the
+	// datapath's cache knows.
+	Vswitchd func() (*unixctl.Client, error)
 	// Network is as in observe.Config: where packets go on that leave for another node.
 	Network func() (mode nodes.Mode, tunnel string, plan *nodes.Plan)
 }
