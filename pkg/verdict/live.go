@@ -64,9 +64,6 @@ func (s *Stream) Live(ctx context.Context, req api.LiveRequest, fn func(*api.Liv
 		return context.Cause(ctx)
 	}
 	defer func() { <-s.following }()
-	copies := make(chan copied, liveQueue)
-	s.live.Store(&copies)
-	defer s.live.Store(nil)
 	defer func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), liveEnd)
 		defer cancel()
@@ -78,6 +75,10 @@ func (s *Stream) Live(ctx context.Context, req api.LiveRequest, fn func(*api.Liv
 	if err := s.settle(ctx); err != nil {
 		return err
 	}
+	// Until now there may have been copies of what was followed for somebody before.
+	copies := make(chan copied, liveQueue)
+	s.live.Store(&copies)
+	defer s.live.Store(nil)
 	if err := fn(&api.LiveLine{Count: &api.LiveCount{}}); err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func (s *Stream) settle(ctx context.Context) error {
 		defer cancel()
 		// A round may be under way that has begun before, and the flows' change be told
 		// to the one after it.
-		for range 3 {
+		for range 2 {
 			vswitchd, err := s.cfg.Vswitchd()
 			if err == nil {
 				_, err = vswitchd.Call(bounded, "revalidator/wait")

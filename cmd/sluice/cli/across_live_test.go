@@ -122,7 +122,7 @@ func (w *underlay) follow(packets func(), args ...string) result {
 		code <- Run(ctx, append([]string{"sluice", "trace", "--live"}, args...), Streams{Out: &out, Err: &stderr})
 	}()
 	until(w.t, "packets are followed: "+strings.Join(args, " "), func() bool {
-		return len(code) > 0 || w.armed(0) || w.armed(1) && strings.Contains(stderr.String(), "Following packets")
+		return len(code) > 0 || strings.Contains(stderr.String(), "Following packets")
 	})
 	packets()
 	r := result{<-code, out.String(), stderr.String()}
