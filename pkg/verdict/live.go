@@ -79,12 +79,16 @@ func (s *Stream) Live(ctx context.Context, req api.LiveRequest, fn func(*api.Liv
 	copies := make(chan copied, liveQueue)
 	s.live.Store(&copies)
 	defer s.live.Store(nil)
+	before, err := s.countLive(ctx)
+	if err != nil {
+		return err
+	}
 	if err := fn(&api.LiveLine{Count: &api.LiveCount{}}); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(req.Seconds)*time.Second)
 	defer cancel()
-	return s.follow(ctx, copies, fn)
+	return s.follow(ctx, copies, before.Matched, fn)
 }
 
 const (
@@ -128,8 +132,9 @@ const liveWait = time.Second
 // liveEnd bounds the wait until packets are no longer followed.
 const liveEnd = 5 * time.Second
 
-// follow puts the copies of each packet together.
-func (s *Stream) follow(ctx context.Context, copies <-chan copied, fn func(*api.LiveLine) error) error {
+// follow puts the copies of each packet together. As many as before have matched by
+// the time that it begins.
+func (s *Stream) follow(ctx context.Context, copies <-chan copied, before uint64, fn func(*api.LiveLine) error) error {
 	d := newDecoder()
 	type packetAt struct {
 		mark   mark
@@ -185,6 +190,7 @@ func (s *Stream) follow(ctx context.Context, copies <-chan copied, fn func(*api.
 			if err != nil {
 				return err
 			}
+			count.Matched -= min(before, count.Matched)
 			count.Told = told
 			if err := fn(&api.LiveLine{Count: count}); err != nil {
 				return err
