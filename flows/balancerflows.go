@@ -14,11 +14,12 @@ import (
 // Priorities of ServiceLB. A client of the node itself is told by its source, any
 // other that comes by the gateway port is from outside.
 const (
-	priNodePort      = 190 // pods, to a node port; an external address may be the node's own
-	priFrontend      = 200 // pods, and whoever is not told apart
-	priOutside       = 210
-	priOutsideSource = 215 // one of the ranges that may connect
-	priNodeItself    = 220
+	priNodePort       = 190 // pods, to a node port; an external address may be the node's own
+	priFrontend       = 200 // pods, and whoever is not told apart
+	priFrontendSource = 205 // the same, from one of the ranges that may connect
+	priOutside        = 210
+	priOutsideSource  = 215
+	priNodeItself     = 220
 )
 
 // transport returns the keyword that selects a transport protocol in a family,
@@ -66,28 +67,34 @@ func (p *Pipeline) balancerFlows(k BalancerKey, b *Balancer) []*Flow {
 			}
 			hop := slices.Contains(n.ServiceHops, a)
 			switch {
-			case hop:
-			case f.Addr.IsValid():
-				add(priFrontend, 0, nil, f.Inside)
-			default:
-				add(priNodePort, 0, nil, f.Inside)
-			}
-			if !hop && (f.Inside == f.Outside && len(f.Sources) == 0 || !f.Addr.IsValid()) {
-				continue // a node's own address is the hop by the time it comes by the gateway
-			}
-			if len(f.Sources) == 0 {
-				add(priOutside, n.GatewayOFPort, nil, f.Outside)
-			} else {
-				fs = append(fs, newFlow(TableServiceLB, priOutside, NewCookie(KindUnserved, keyHash(k)), proto, n.GatewayOFPort, to, ovs.Drop()))
+			case len(f.Sources) > 0 && f.Addr.IsValid():
+				fs = append(fs, newFlow(TableServiceLB, priFrontend, NewCookie(KindUnserved, keyHash(k)), proto, 0, to, ovs.Drop()))
 				for _, from := range f.Sources {
-					add(priOutsideSource, n.GatewayOFPort, sourceMatch(from), f.Outside)
+					add(priFrontendSource, 0, sourceMatch(from), f.Inside)
+					if f.Inside != f.Outside {
+						add(priOutsideSource, n.GatewayOFPort, sourceMatch(from), f.Outside)
+					}
+				}
+				if !slices.ContainsFunc(n.Addrs, f.admits) {
+					continue // neither does it let the node in
+				}
+			case hop:
+				add(priOutside, n.GatewayOFPort, nil, f.Outside)
+			case !f.Addr.IsValid():
+				add(priNodePort, 0, nil, f.Inside)
+				continue // it is the hop by the time it comes by the gateway
+			default:
+				add(priFrontend, 0, nil, f.Inside)
+				if f.Inside != f.Outside {
+					add(priOutside, n.GatewayOFPort, nil, f.Outside)
 				}
 			}
-			if f.Inside != f.Outside || len(f.Sources) > 0 {
-				for _, own := range n.Addrs {
-					if own.Is4() == a.Is4() {
-						add(priNodeItself, n.GatewayOFPort, match(flow.SrcField(own), own.String()), f.Inside)
-					}
+			if f.Inside == f.Outside && len(f.Sources) == 0 {
+				continue
+			}
+			for _, own := range n.Addrs {
+				if own.Is4() == a.Is4() {
+					add(priNodeItself, n.GatewayOFPort, match(flow.SrcField(own), own.String()), f.Inside)
 				}
 			}
 		}
@@ -96,6 +103,11 @@ func (p *Pipeline) balancerFlows(k BalancerKey, b *Balancer) []*Flow {
 		fs = append(fs, p.affinityFlows(k, b)...)
 	}
 	return fs
+}
+
+// admits reports whether a client may connect.
+func (f Frontend) admits(client netip.Addr) bool {
+	return slices.ContainsFunc(f.Sources, func(p netip.Prefix) bool { return p.Contains(client) })
 }
 
 // sourceMatch matches the source addresses of a range.

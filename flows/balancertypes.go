@@ -45,8 +45,9 @@ type Frontend struct {
 	// Inside is the scope for pods of this node and for the node's own processes,
 	// Outside for all who come from elsewhere through the gateway port.
 	Inside, Outside Scope
-	// Sources, if not empty, are the ranges that clients from elsewhere connect from;
-	// others get no answer.
+	// Sources, if not empty, are the ranges that clients connect from; others get no
+	// answer. The node's own processes may connect if one of its addresses may. They
+	// are for frontends with an address.
 	Sources []netip.Prefix
 }
 

@@ -122,15 +122,39 @@ func TestExternalAddressesLeadToEndpoints(t *testing.T) {
 			}
 		}
 	}
-	s.Spec.LoadBalancerSourceRanges = []string{other4.String() + "/32", other6.String() + "/128"}
-	if _, err := objects.Update(within(t), s, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
+	// Ranges hold for clients inside the cluster, too, and for the node by its own
+	// address.
+	inside := []*bed.Host{&client.Host, n.Node}
+	only := func(clients ...*bed.Host) {
+		t.Helper()
+		s.Spec.LoadBalancerSourceRanges = nil
+		for _, c := range clients {
+			for _, a := range c.Addrs {
+				s.Spec.LoadBalancerSourceRanges = append(s.Spec.LoadBalancerSourceRanges, netip.PrefixFrom(a, a.BitLen()).String())
+			}
+		}
+		if s, err = objects.Update(within(t), s, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
+	only(outside...)
 	for _, network := range networks {
 		for family := range external {
-			unanswered(t, others[family], network, at(balancer[family]))
-			answered(t, others[family], network, at(external[family]), &server.Host)
+			for _, from := range append(inside, others[family]) {
+				unanswered(t, from, network, at(balancer[family]))
+				answered(t, from, network, at(external[family]), &server.Host)
+			}
 			answered(t, outside[family], network, at(balancer[family]), &server.Host)
+		}
+	}
+	only(inside...)
+	for _, network := range networks {
+		for family := range external {
+			for _, from := range inside {
+				answered(t, from, network, at(balancer[family]), &server.Host)
+			}
+			unanswered(t, outside[family], network, at(balancer[family]))
+			unanswered(t, &server.Host, network, at(balancer[family]))
 		}
 	}
 }
