@@ -20,11 +20,15 @@ type switchboard struct {
 
 // newSwitchboard starts one on the netdev datapath, or without root on the dummy
 // one: flows are kept and looked up in ovs-vswitchd alike.
-func newSwitchboard(ctx context.Context) (_ *switchboard, err error) {
-	datapath := sandbox.Dummy
+func newSwitchboard(ctx context.Context) (*switchboard, error) {
 	if os.Geteuid() == 0 {
-		datapath = sandbox.Netdev
+		return newSwitchboardOn(ctx, sandbox.Netdev)
 	}
+	return newSwitchboardOn(ctx, sandbox.Dummy)
+}
+
+// newSwitchboardOn starts one on a datapath, of which only dummy may be there twice.
+func newSwitchboardOn(ctx context.Context, datapath string) (_ *switchboard, err error) {
 	s := &switchboard{}
 	if s.ovs, err = sandbox.Start(ctx, sandbox.Options{Datapath: datapath}); err != nil {
 		return nil, err

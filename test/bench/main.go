@@ -40,6 +40,7 @@ var benchmarks = []benchmark{
 	{"memory", "the heap of 10,000 pods and 1,000 policies", false, benchMemory},
 	{"traffic", "packets between pods of one node and of two", true, benchTraffic},
 	{"connections", "new connections through a Service", true, benchConnections},
+	{"services", "10,000 Services of 10 endpoints, and one of 5,000", false, benchServiceScale},
 	{"flood", "a pod that floods, held against the same where no verdict is told of", true, benchFlood},
 	{"node", "a node with a real API server: CNI ADD, policies, restart of the agent", true, benchNode},
 }
