@@ -163,6 +163,7 @@ func indexFields() map[string]*field {
 		}
 		m[f.name] = f
 		if f.nxm != "" {
+			m[f.nxm] = f // as most write it, found without another spelling
 			m[strings.ToLower(f.nxm)] = f
 		}
 		for _, a := range f.aliases {

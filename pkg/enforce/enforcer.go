@@ -259,6 +259,12 @@ func (e *Enforcer) turn(ctx context.Context) error {
 		e.stale = true
 		return e.turn(ctx)
 	}
+	desired := openflow.Desired{Groups: allGroups(e.pipeline), Flows: e.pipeline.Flows()}
+	if !e.started && whole && len(changes.Delete)+len(changes.DeleteGroups) == 0 {
+		// What a pipeline that had nothing has changed is all there is.
+		desired = openflow.Desired{Groups: slices.Values(bridgeGroups(changes.SetGroups)), Flows: slices.Values(changes.Add)}
+	}
+	meters := len(e.pipeline.Meters())
 	if !e.started {
 		e.pipeline.Restored()
 		e.started = true
@@ -273,7 +279,9 @@ func (e *Enforcer) turn(ctx context.Context) error {
 	}
 	tx := &openflow.Transaction{Add: changes.Add, Delete: changes.Delete, SetGroups: bridgeGroups(changes.SetGroups), DeleteGroups: changes.DeleteGroups}
 	if diff {
-		desired := openflow.Desired{Groups: allGroups(e.pipeline), Flows: e.pipeline.Flows()}
+		if len(e.pipeline.Meters()) != meters { // given up, and with them some flows
+			desired.Flows = e.pipeline.Flows()
+		}
 		tx = desired.Diff(openflow.Contents{Groups: actual.groups, Flows: actual.flows})
 	}
 	if !tx.Empty() {

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
@@ -46,6 +45,13 @@ func newScaled(ctx context.Context) (*scaled, error) {
 		return nil, err
 	}
 	s := &scaled{switchboard: board}
+	s.start(ctx)
+	s.e.Emit([]cluster.Event{{Synced: true}})
+	return s, s.e.Sync(ctx)
+}
+
+// start starts an enforcer, which knows nothing of the cluster.
+func (s *scaled) start(ctx context.Context) {
 	s.e = enforce.New(enforce.Config{Node: "n1", Bridge: s.Bridge, Services: true, Counters: s})
 	running, cancel := context.WithCancel(ctx)
 	var ended sync.WaitGroup
@@ -57,8 +63,6 @@ func newScaled(ctx context.Context) (*scaled, error) {
 	node.ServiceSources = []netip.Addr{netip.MustParseAddr("10.244.15.254")}
 	node.ServiceCIDRs = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12")}
 	s.e.SetNode(node)
-	s.e.Emit([]cluster.Event{{Synced: true}})
-	return s, s.e.Sync(ctx)
 }
 
 func (s *scaled) close() error {
@@ -114,7 +118,39 @@ func benchServiceScale(ctx context.Context, r *report) error {
 	r.against(what+"ovs-vswitchd's memory, per Service", per(many.vswitchd, scaleServices), per(base.vswitchd, scaleBase), of)
 	r.against(what+"the agent's heap, per Service, beside the objects", per(many.heap, scaleServices), per(base.heap, scaleBase), of)
 	r.latencies(what+"an endpoint's event to bundle committed", many.change, base.change, of)
+	if err := many.benchRestart(ctx, r); err != nil {
+		return errors.Join(err, many.close())
+	}
 	return many.benchLarge(ctx, r)
+}
+
+// benchRestart has a new enforcer take the bridge over, where there is nothing to
+// change. The reference reads the bridge by ovs-ofctl.
+func (s *standing) benchRestart(ctx context.Context, r *report) error {
+	var ours, theirs times
+	for range rounds {
+		s.stop()
+		s.last = nil
+		s.start(ctx)
+		took, err := clock(func() error { return s.tell(ctx, append(s.events, cluster.Event{Synced: true})...) })
+		if err != nil {
+			return err
+		}
+		if s.last != nil {
+			return fmt.Errorf("a restart has written %d changes", s.last.Len())
+		}
+		ours = append(ours, took)
+		took, err = clock(func() error {
+			return errors.Join(s.ofctl(ctx, "dump-groups", s.Target()).Run(), s.ofctl(ctx, "--no-stats", "dump-flows", s.Target()).Run())
+		})
+		if err != nil {
+			return err
+		}
+		theirs = append(theirs, took)
+	}
+	r.against(fmt.Sprintf("%d Services of %d endpoints: a restart that changes nothing", s.n, scaleEndpoints), seconds(ours.percentile(50)),
+		seconds(theirs.percentile(50)), "ovs-ofctl dump-groups and dump-flows")
+	return nil
 }
 
 func per(bytes uint64, n int) quantity { return size(float64(bytes) / float64(n)) }
@@ -123,9 +159,10 @@ func per(bytes uint64, n int) quantity { return size(float64(bytes) / float64(n)
 type standing struct {
 	*scaled
 	n        int
-	vswitchd uint64 // resident, beyond what it was before
-	heap     uint64 // in use, beyond what it was before
-	change   times  // of one endpoint, from the event to the bundle
+	events   []cluster.Event // all that tell of them
+	vswitchd uint64          // resident, beyond what it was before
+	heap     uint64          // in use, beyond what it was before
+	change   times           // of one endpoint, from the event to the bundle
 }
 
 // standServices has n Services on a bridge of their own and measures them; r may be nil.
@@ -140,9 +177,8 @@ func standServices(ctx context.Context, r *report, n int) (_ *standing, err erro
 			err = errors.Join(err, s.close())
 		}
 	}()
-	var events []cluster.Event
 	for i := range n {
-		events = append(events, scaleService(i), scaleSlice(i, i*scaleEndpoints, scaleEndpoints))
+		out.events = append(out.events, scaleService(i), scaleSlice(i, i*scaleEndpoints, scaleEndpoints))
 	}
 	pid, err := pidOf(s.ovs)
 	if err != nil {
@@ -153,7 +189,7 @@ func standServices(ctx context.Context, r *report, n int) (_ *standing, err erro
 	if err != nil {
 		return nil, err
 	}
-	first, err := clock(func() error { return s.tell(ctx, events...) })
+	first, err := clock(func() error { return s.tell(ctx, out.events...) })
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +202,11 @@ func standServices(ctx context.Context, r *report, n int) (_ *standing, err erro
 	out.vswitchd = residentAfter - residentBefore
 	if r != nil {
 		what := fmt.Sprintf("%d Services of %d endpoints: ", n, scaleEndpoints)
-		reference, err := ofctlBundle(ctx, bundle)
+		reference, _, err := ofctlBundle(ctx, bundle)
+		if err != nil {
+			return nil, err
+		}
+		_, groups, err := ofctlBundle(ctx, &openflow.Transaction{SetGroups: bundle.SetGroups})
 		if err != nil {
 			return nil, err
 		}
@@ -175,10 +215,10 @@ func standServices(ctx context.Context, r *report, n int) (_ *standing, err erro
 		r.figure(what+"groups", count(len(bundle.SetGroups)))
 		r.figure(what+"ovs-vswitchd's memory before", size(residentBefore))
 		r.figure(what+"ovs-vswitchd's memory after", size(residentAfter))
+		r.figure(what+"of it for the groups, per Service", per(groups-residentBefore, n))
 	}
 	bundle = nil
 	out.heap = heap() - heapBefore
-	runtime.KeepAlive(events)
 	const changes = 200
 	for i := range changes {
 		for _, endpoints := range []int{scaleEndpoints - 1, scaleEndpoints} {
@@ -205,7 +245,7 @@ func (s *standing) benchLarge(ctx context.Context, r *report) (err error) {
 	}
 	whole := s.last
 	what := fmt.Sprintf("one Service of %d endpoints: ", largeServiceHas)
-	reference, err := ofctlBundle(ctx, whole)
+	reference, _, err := ofctlBundle(ctx, whole)
 	if err != nil {
 		return err
 	}
@@ -234,16 +274,24 @@ func (s *standing) benchLarge(ctx context.Context, r *report) (err error) {
 	return nil
 }
 
-// ofctlBundle times ovs-ofctl with a bundle on an empty bridge of its own.
-func ofctlBundle(ctx context.Context, tx *openflow.Transaction) (took time.Duration, err error) {
+// ofctlBundle times ovs-ofctl with a bundle on an empty bridge of its own, and
+// returns how much memory its ovs-vswitchd has then.
+func ofctlBundle(ctx context.Context, tx *openflow.Transaction) (took time.Duration, memory uint64, err error) {
 	s, err := newSwitchboardOn(ctx, sandbox.Dummy)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	file := filepath.Join(s.ovs.RunDir(), "bundle")
 	if err := os.WriteFile(file, []byte(tx.String()), 0o600); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return clock(s.ofctl(ctx, "bundle", s.Target(), file).Run)
+	if took, err = clock(s.ofctl(ctx, "bundle", s.Target(), file).Run); err != nil {
+		return 0, 0, err
+	}
+	pid, err := pidOf(s.ovs)
+	if err == nil {
+		_, memory, err = usage(pid)
+	}
+	return took, memory, err
 }
