@@ -55,7 +55,7 @@ demo: deps-demo build ## a three-tier application on real Open vSwitch, its poli
 	$(SUDO) bin/demo
 
 .PHONY: test
-test: deps-test deps-lint deps-kernel kubernetes image build-cluster ## everything: lint, all tests with the race detector, the kernel's datapath, a cluster
+test: deps-test deps-lint deps-kernel deps-cluster deps-image kubernetes build ## everything: lint, all tests with the race detector, the kernel's datapath, a cluster
 	MAKE='$(MAKE)' build/beside.sh test-kernel -- lint check-cluster check check-build
 
 .PHONY: check
