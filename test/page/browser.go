@@ -109,6 +109,13 @@ func (p *tab) click(selector string) {
 	p.do("click "+selector, chromedp.Click(chromedp.CSS(selector)))
 }
 
+// middle returns where the middle of an element is in the window, in pixels.
+func (p *tab) middle(selector string) (x, y float64) {
+	p.t.Helper()
+	at := eval[[2]float64](p, fmt.Sprintf(`(() => { const r = document.querySelector(%q).getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`, selector))
+	return at[0], at[1]
+}
+
 // write puts a text into a field in place of what is there, as from the keyboard.
 func (p *tab) write(selector, text string) {
 	p.t.Helper()

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/sluice-cni/sluice/cmd/sluice/cli"
@@ -114,6 +116,7 @@ func TestThePageOfANode(t *testing.T) {
 	n := startNode(t)
 	n.traffic(t)
 	t.Run("a person finds out who denied a connection", func(t *testing.T) { testFindingOut(t, n) })
+	t.Run("a row is chosen while others come in", func(t *testing.T) { testBusyList(t, n) })
 	t.Run("without a mouse and on a small screen", func(t *testing.T) { testNarrow(t, n) })
 	t.Run("an agent that stops and comes back", func(t *testing.T) { testRestart(t, n) })
 }
@@ -174,6 +177,33 @@ func testFindingOut(t *testing.T, n *node) {
 	p.reads(".detail", n.db.Addr(4).String())
 	p.reads(".detail .badge", "isolated")
 	p.shot("pods-dark")
+}
+
+// A person needs some tenths of a second from aiming at a row to letting go of the
+// button, and in that time other rows come in.
+func testBusyList(t *testing.T, n *node) {
+	p := open(t, n.page(t)+"#/verdicts?verdict=denied")
+	p.see("some rows", `document.querySelectorAll(".verdicts [role=row]").length > 3`)
+	x, y := p.middle(".verdicts [role=row]:nth-child(3)")
+	under := fmt.Sprintf("document.elementFromPoint(%g, %g).closest('[role=row]')?.textContent", x, y)
+	p.do("point at a row", chromedp.MouseEvent(chromedp.MouseMoved, x, y))
+	aimed := eval[string](p, under)
+	p.see("newer rows, told of", `parseInt(document.querySelector(".verdicts .newer:not([hidden])")?.textContent) >= 3`)
+	if now := eval[string](p, under); now != aimed {
+		t.Fatalf("under the pointer was %q and is %q", aimed, now)
+	}
+	p.shot("verdicts-held")
+
+	p.do("press", chromedp.MouseEvent(chromedp.MousePressed, x, y, chromedp.ButtonLeft, chromedp.ClickCount(1)))
+	told := eval[string](p, `document.querySelector(".totals").textContent`)
+	p.see("that more have come in", fmt.Sprintf(`document.querySelector(".totals").textContent !== %q`, told))
+	p.do("let go", chromedp.MouseEvent(chromedp.MouseReleased, x, y, chromedp.ButtonLeft, chromedp.ClickCount(1)))
+	p.reads(".detail", "is isolated by NetworkPolicy shop/db-guard")
+	p.see("the row marked", fmt.Sprintf(`document.querySelector(".verdicts [aria-selected=true]").textContent === %q`, aimed))
+
+	x, y = p.middle("nav")
+	p.do("point elsewhere", chromedp.MouseEvent(chromedp.MouseMoved, x, y))
+	p.see("the newest rows", `document.querySelector(".verdicts .body").scrollTop === 0 && document.querySelector(".verdicts .newer").hidden`)
 }
 
 func testNarrow(t *testing.T, n *node) {
