@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -53,8 +54,8 @@ func (s *sweeper) request() {
 	}
 }
 
-// leftover is a tracked connection of a pod or an endpoint that is gone.
-type leftover struct {
+// tracked is a connection that is to be removed.
+type tracked struct {
 	zone uint16
 	orig conntrack.Tuple
 }
@@ -81,7 +82,7 @@ func (s *sweeper) run(ctx context.Context) {
 		case <-again:
 			again = nil
 		}
-		var leftovers []leftover
+		var leftovers []tracked
 		for _, zone := range [...]uint16{flows.ZoneIPv4, flows.ZoneIPv6} {
 			left, err := s.zone(ctx, zone)
 			if err != nil && ctx.Err() == nil {
@@ -96,10 +97,9 @@ func (s *sweeper) run(ctx context.Context) {
 		}
 		// The next sweep finds again what it is asked for too soon to remove.
 		for part := range slices.Chunk(leftovers, maxLeftovers) {
-			if err := s.removeLeftovers(ctx, part); err != nil && ctx.Err() == nil {
+			if err := s.removeAll(ctx, part); err != nil && ctx.Err() == nil {
 				logger.Error(err, "Could not remove connections of what is gone, trying again")
 				again = time.After(settleTime)
-				break
 			}
 			if len(s.wanted) > 0 || len(settled) > 0 || ctx.Err() != nil {
 				break
@@ -123,7 +123,7 @@ func (s *sweeper) settle(ctx context.Context, settled chan<- struct{}) {
 }
 
 // zone sweeps one zone, tells of it and returns what is left over there.
-func (s *sweeper) zone(ctx context.Context, zone uint16) ([]leftover, error) {
+func (s *sweeper) zone(ctx context.Context, zone uint16) ([]tracked, error) {
 	begun, before := time.Now(), s.cut.Load()
 	connections, left, err := s.judge(ctx, zone)
 	if swept := s.e.cfg.Hooks.Swept; swept != nil && err == nil {
@@ -136,55 +136,53 @@ func (s *sweeper) zone(ctx context.Context, zone uint16) ([]leftover, error) {
 // What would now be denied is removed, so that its next packet is judged as a new
 // connection's. What belongs to an endpoint or a pod that is gone is returned:
 // nothing is let through by it that would be denied.
-func (s *sweeper) judge(ctx context.Context, zone uint16) (int, []leftover, error) {
+func (s *sweeper) judge(ctx context.Context, zone uint16) (int, []tracked, error) {
 	entries, err := s.connections.Dump(ctx, zone)
 	if err != nil || len(entries) == 0 {
 		return 0, nil, err
 	}
-	var denied []conntrack.Tuple
-	var strays, stale []leftover
+	var denied, strays, stale []tracked
 	err = s.e.Look(ctx, func(v View) {
 		for _, c := range entries {
 			switch p, conn := v.e.pipeline, connectionOf(c); {
 			case p.Stale(conn):
-				stale = append(stale, leftover{zone, c.Orig})
+				stale = append(stale, tracked{zone, c.Orig})
 			case !p.Judge(conn).Allowed:
-				denied = append(denied, c.Orig)
+				denied = append(denied, tracked{zone, c.Orig})
 			case p.Stray(balancedOf(c)):
-				strays = append(strays, leftover{zone, c.Orig})
+				strays = append(strays, tracked{zone, c.Orig})
 			}
 		}
 	})
 	if err != nil {
 		return 0, nil, err
 	}
-	for _, t := range denied {
-		if err := s.remove(ctx, zone, t); err != nil {
-			return 0, nil, err
+	err = s.removeAll(ctx, denied)
+	// Those of endpoints first: their clients may be there.
+	return len(entries), append(strays, stale...), err
+}
+
+// removeAll removes connections. One that it can't remove stops it from none of the
+// others: who has such a one would else keep all.
+func (s *sweeper) removeAll(ctx context.Context, all []tracked) (err error) {
+	for _, c := range all {
+		err = cmp.Or(err, s.remove(ctx, c))
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	// Those of endpoints first: their clients may be there.
-	return len(entries), append(strays, stale...), nil
+	return err
 }
 
 // remove removes a connection, if it can be removed alone.
-func (s *sweeper) remove(ctx context.Context, zone uint16, t conntrack.Tuple) error {
-	switch err := s.connections.Flush(ctx, zone, t); {
+func (s *sweeper) remove(ctx context.Context, c tracked) error {
+	switch err := s.connections.Flush(ctx, c.zone, c.orig); {
 	case errors.Is(err, conntrack.ErrUnflushable):
 		return nil // its packets are judged one by one (flows.Node.UserspaceConntrack)
 	case err != nil:
 		return err
 	}
 	s.cut.Add(1)
-	return nil
-}
-
-func (s *sweeper) removeLeftovers(ctx context.Context, ls []leftover) error {
-	for _, l := range ls {
-		if err := s.remove(ctx, l.zone, l.orig); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strconv"
 	"sync"
@@ -176,4 +177,62 @@ func TestWhatIsDeniedIsCutBeforeWhatIsDead(t *testing.T) {
 	if n := o.place("10.0.0.3"); n < begun || n > begun+most {
 		t.Errorf("what was denied after %d were removed was removed after %d", begun, n)
 	}
+}
+
+// stuck lists connections to one port first, none of which it can remove.
+type stuck struct {
+	connections
+	port uint16
+}
+
+func (s stuck) Dump(ctx context.Context, zone uint16) ([]conntrack.Entry, error) {
+	entries, err := s.connections.Dump(ctx, zone)
+	i := 0
+	for at, c := range entries {
+		if c.Orig.DstPort == s.port {
+			entries[i], entries[at] = entries[at], entries[i]
+			i++
+		}
+	}
+	return entries, err
+}
+
+func (s stuck) Flush(ctx context.Context, zone uint16, t conntrack.Tuple) error {
+	if t.DstPort == s.port {
+		return errors.New("operation not supported")
+	}
+	return s.connections.Flush(ctx, zone, t)
+}
+
+// Whoever has one connection that can't be removed would else keep all.
+func TestAConnectionThatCanNotBeRemovedKeepsNoOtherOpen(t *testing.T) {
+	b := newBed(t)
+	const port = 60000
+	e, stop := b.run(nil) // it sweeps nothing
+	b.tell(e)
+	b.sync(e)
+	for i := range uint16(10) {
+		b.syn("a", "b", port+i) // will be denied
+		b.syn("c", "a", port+i) // c will be gone
+	}
+	ports := func() (left []uint16) {
+		entries, err := connections{b: b}.Dump(b.context(), flows.ZoneIPv4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range entries {
+			left = append(left, c.Orig.DstPort)
+		}
+		return left
+	}
+	eventually(t, func() bool { return len(ports()) == 20 })
+	stop()
+	e, _ = b.run(stuck{connections{b: b}, port})
+	for _, p := range pods[:2] {
+		e.TellPort(b.ports[p])
+	}
+	e.SetNode(b.node)
+	e.Emit(append(cluster3(), only("c"), cluster.Event{Synced: true}))
+	b.sync(e)
+	eventually(t, func() bool { return slices.Equal(ports(), []uint16{port, port}) })
 }
