@@ -106,8 +106,9 @@ func Dump(ctx context.Context, c *unixctl.Client, datapath string, zone uint16) 
 var ErrUnflushable = errors.New("ovs-vswitchd can't remove a single ICMPv6 connection from its own tracker")
 
 // Flush removes a connection, named by the tuple of its original direction. It
-// does nothing if there is no such connection. A port that is zero stands for
-// every port.
+// does nothing if there is no such connection. A port of TCP or UDP that is zero
+// stands for every port. What ovs-vswitchd can't remove from the kernel's tracker is
+// removed without it, in the network namespace of the caller.
 func Flush(ctx context.Context, c *unixctl.Client, datapath string, zone uint16, orig Tuple) error {
 	err := flush(ctx, c, datapath, zone, orig)
 	if err != nil {
@@ -123,6 +124,9 @@ func flush(ctx context.Context, c *unixctl.Client, datapath string, zone uint16,
 	fields, err := orig.fields()
 	if err != nil {
 		return err
+	}
+	if datapath == "system" && !removable(orig.Protocol) {
+		return flushKernel(zone, orig)
 	}
 	err = callFlush(ctx, c, datapath, fmt.Sprintf("zone=%d", zone), fields)
 	var refused *unixctl.CommandError
