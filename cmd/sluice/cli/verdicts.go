@@ -136,17 +136,17 @@ const (
 // follow shows the stream of the agent and, after it has ended, of the one that
 // takes the agent's place, with what that has told of before it was found.
 func (v *verdicts) follow(ctx context.Context, c *client.Client) error {
-	query, shown := v.query, time.Now()
+	query, shown := v.query, shownUpTo(time.Now())
 	var unwritten error
 	again := false
 	for {
 		err := c.Watch(ctx, query, func(line api.WatchLine) error {
 			if e := line.Event; e != nil {
-				if again && !e.Time.After(shown) {
+				if again && !e.Time.After(shown.at) {
 					return nil
 				}
-				if e.Time.After(shown) {
-					shown = e.Time
+				if e.Time.After(shown.at) {
+					shown = shownUpTo(e.Time)
 				}
 			}
 			unwritten = v.show(line)
@@ -164,6 +164,23 @@ func (v *verdicts) follow(ctx context.Context, c *client.Client) error {
 		case <-ctx.Done():
 			return err
 		}
+		shown.adjust()
+	}
+}
+
+// upTo is the time of the last event that was shown, and when that was here.
+type upTo struct{ at, heard time.Time }
+
+func shownUpTo(at time.Time) upTo { return upTo{at, time.Now()} }
+
+// clockError is by how much a clock that was not set is off, at most.
+const clockError = time.Second
+
+// adjust follows the node's clock if it was set back: by it the last event was
+// earlier. What comes would else be taken for what was shown.
+func (u *upTo) adjust() {
+	if heard := time.Now().Round(0).Add(-time.Since(u.heard)); heard.Add(clockError).Before(u.at) {
+		u.at = heard
 	}
 }
 
