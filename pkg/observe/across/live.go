@@ -22,6 +22,11 @@ const (
 	maxFollowing = 32
 	// settle is how often packets are looked at that have not come yet.
 	settle = 100 * time.Millisecond
+	// planTime is how long an agent may take to say where packets come by.
+	planTime = 15 * time.Second
+	// silence is how long the first agent may say nothing. Once it has begun it counts
+	// each second; until then it has flows to write.
+	silence = 60 * time.Second
 )
 
 // Seen is what was seen of packets that were to be followed.
@@ -54,9 +59,13 @@ func Live(ctx context.Context, agents Agents, node string, req api.LiveRequest, 
 	f.start(plan.Node, func() (Agent, error) { return first, nil }, req)
 	tick := time.NewTicker(settle)
 	defer tick.Stop()
+	quiet := 0 // in ticks: what is not taken, while fn takes its time, is none
 	for began := false; ; {
 		select {
 		case l := <-f.lines:
+			if l.node == plan.Node {
+				quiet = 0
+			}
 			if l.node == plan.Node && l.err != nil {
 				return j.seen(), l.err
 			}
@@ -66,6 +75,9 @@ func Live(ctx context.Context, agents Agents, node string, req api.LiveRequest, 
 				begun(j.seen())
 			}
 		case <-tick.C:
+			if quiet++; !j.ended && quiet > int(silence/settle) {
+				return j.seen(), fmt.Errorf("the agent of node %s has said nothing for %s", plan.Node, silence)
+			}
 		case <-ctx.Done():
 			return j.seen(), context.Cause(ctx)
 		}
@@ -88,7 +100,7 @@ func firstOf(ctx context.Context, agents Agents, node string, req api.LiveReques
 	if err != nil {
 		return nil, nil, "", err
 	}
-	plan, err := agent.LivePlan(ctx, req)
+	plan, err := planWithin(ctx, agent, req)
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -121,11 +133,22 @@ func planOf(ctx context.Context, agents Agents, node string, req api.LiveRequest
 	if err != nil {
 		return nil, nil, "not asked: " + err.Error()
 	}
-	plan, err := agent.LivePlan(ctx, req)
+	plan, err := planWithin(ctx, agent, req)
 	if err != nil {
 		return nil, nil, fmt.Sprintf("the agent of node %s can't tell: %v", node, err)
 	}
 	return agent, plan, ""
+}
+
+// planWithin asks an agent for its plan, and does not wait for it long.
+func planWithin(ctx context.Context, agent Agent, req api.LiveRequest) (*api.LivePlan, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, planTime, fmt.Errorf("it has said nothing for %s", planTime))
+	defer cancel()
+	plan, err := agent.LivePlan(ctx, req)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return plan, err
 }
 
 // line is what comes from a node that follows: a line of its stream, or its end with

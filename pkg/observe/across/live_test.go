@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sluice-cni/sluice/pkg/observe/api"
@@ -122,13 +123,20 @@ type fake struct {
 	fails  error
 	packet *api.LivePacket
 	asked  chan string
+	// plansNot and silent are of one that does not answer, asked for a plan, and that
+	// tells of nothing, once its first line is told.
+	plansNot, silent bool
 }
 
 func (f *fake) Trace(context.Context, api.TraceRequest) (*api.Explanation, error) {
 	return nil, f.fails
 }
 
-func (f *fake) LivePlan(context.Context, api.LiveRequest) (*api.LivePlan, error) {
+func (f *fake) LivePlan(ctx context.Context, _ api.LiveRequest) (*api.LivePlan, error) {
+	if f.plansNot {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
 	plan := &api.LivePlan{Node: f.node, From: "a", To: "b"}
 	if f.node == "a" {
 		plan.Onward = []api.LiveOnward{{Node: "b"}}
@@ -143,6 +151,10 @@ func (f *fake) Live(ctx context.Context, req api.LiveRequest, fn func(*api.LiveL
 	}
 	if err := fn(&api.LiveLine{Count: &api.LiveCount{}}); err != nil {
 		return err
+	}
+	if f.silent {
+		<-ctx.Done()
+		return context.Cause(ctx)
 	}
 	if err := fn(&api.LiveLine{Packet: f.packet}); err != nil {
 		return err
@@ -197,6 +209,35 @@ func TestOtherNodesFollowBeforeTheFirstLetsGo(t *testing.T) {
 			if strings.Join(order, " ") != tc.asked {
 				t.Errorf("asked %v, want %s", order, tc.asked)
 			}
+		})
+	}
+}
+
+// An agent whose node has gone is asked through a connection that tells of nothing.
+func TestNobodyWaitsForAnAgentThatSaysNothing(t *testing.T) {
+	for name, tc := range map[string]struct {
+		first, last *fake
+		want        string
+	}{
+		"of packets":    {&fake{node: "a", silent: true}, &fake{node: "b", silent: true}, "the agent of node a has said nothing for"},
+		"of where":      {&fake{node: "a", plansNot: true}, &fake{node: "b", plansNot: true}, "the agent of node a can't tell"},
+		"of the source": {&fake{node: "a", plansNot: true}, &fake{node: "b", silent: true}, "the agent of node b has said nothing for"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				tc.first.asked, tc.last.asked = make(chan string, 1), make(chan string, 1)
+				agents := fakes{"a": tc.first, "b": tc.last, "c": {node: "c"}}
+				begun := time.Now()
+				_, err := Live(ctx, agents, "", api.LiveRequest{To: "x", Seconds: 5}, func(*Seen) {}, func(*api.LivePacket) error { return nil })
+				if err == nil || !strings.Contains(err.Error(), tc.want) {
+					t.Errorf("ended with %v, want %q", err, tc.want)
+				}
+				if took := time.Since(begun); took > 2*time.Minute {
+					t.Errorf("took %s", took)
+				}
+			})
 		})
 	}
 }
