@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -131,6 +132,31 @@ func TestAnswersThatAreNoAgentsAreNamed(t *testing.T) {
 	} {
 		if _, err := serve(t, h).Flows(t.Context()); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("got %v, want %q", err, text)
+		}
+	}
+}
+
+// endless is a line that has no end.
+type endless struct{ read int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	e.read += len(p)
+	if e.read > 100*maxLine {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return len(p), nil
+}
+
+// Whoever has got hold of a node may say whatever he wants in its agent's place.
+func TestALineOfAnAgentHasBounds(t *testing.T) {
+	for name, begin := range map[string]string{"blank": "", "a reason": `{"ended":"`} {
+		e := &endless{}
+		err := ReadLive(t.Context(), io.MultiReader(strings.NewReader("{}\n"+begin), e), func(*api.LiveLine) error { return nil })
+		if !errors.Is(err, ErrEnded) || e.read > 2*maxLine {
+			t.Errorf("%s: %v after %d bytes", name, err, e.read)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -80,25 +81,31 @@ func (c *Client) Live(ctx context.Context, req api.LiveRequest, fn func(*api.Liv
 	return err
 }
 
+// maxLine bounds a line of a stream, in bytes. A packet's way has some thousands.
+const maxLine = 1 << 20
+
 // ReadLive reads the lines of a stream that answers an api.LiveRequest. A stream that
 // ends before its time is an error.
 func ReadLive(ctx context.Context, stream io.Reader, fn func(*api.LiveLine) error) error {
-	in := json.NewDecoder(stream)
-	for {
+	in := bufio.NewScanner(stream)
+	in.Buffer(nil, maxLine)
+	for in.Scan() && ctx.Err() == nil {
 		var l api.LiveLine
-		err := in.Decode(&l)
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
+		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
 			return fmt.Errorf("%w (%w)", ErrEnded, err)
-		case l.Ended != "":
+		}
+		if l.Ended != "" {
 			return fmt.Errorf("%w: %s", ErrEnded, l.Ended)
 		}
 		if err := fn(&l); err != nil {
 			return err
 		}
 	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case in.Err() != nil:
+		return fmt.Errorf("%w (%w)", ErrEnded, in.Err())
+	}
+	return nil
 }
