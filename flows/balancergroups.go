@@ -69,17 +69,21 @@ func (p *Pipeline) endpointIDs(b *Balancer, s Scope) []uint32 {
 	return ids
 }
 
-// divide divides endpoints among as few groups as hold them, by their lowest bits:
-// one that comes or goes changes no group but its own. As numbers are given one
-// after the other the groups are of about the same size, which they have to be:
-// the switch's score does not go by shares.
+// divide divides endpoints among as few groups as hold them, by bits of a product of
+// their numbers: one that comes or goes changes no group but its own. The groups have
+// to be of about the same size: the switch's score does not go by shares. A Service
+// has numbers in a row, or each n-th one where its endpoints came one by one and its
+// other ports took those between, or both. Multiples of the golden ratio lie evenly
+// for all of these (Knuth, The Art of Computer Programming, 6.4).
 func divide(ids []uint32) [][]uint32 {
-	for n := uint32(2); ; n *= 2 {
-		parts := make([][]uint32, n)
+	const golden = 0x9e3779b1 // of 2^32
+	for n := 1; ; n++ {
+		parts := make([][]uint32, 1<<n)
 		most := 0
 		for _, id := range ids {
-			parts[id%n] = append(parts[id%n], id)
-			most = max(most, len(parts[id%n]))
+			part := id * golden >> (32 - n)
+			parts[part] = append(parts[part], id)
+			most = max(most, len(parts[part]))
 		}
 		if most <= maxBuckets {
 			return slices.DeleteFunc(parts, func(part []uint32) bool { return len(part) == 0 })
