@@ -53,8 +53,9 @@ func cleanupCommand() *cobra.Command {
 		Use:   "cleanup",
 		Short: "Take Sluice off this node",
 		Long: `Removes what the agent has made on this node: the network configuration, the
-CNI plugin, the bridge, nftables rules, routes, and the interfaces of pods, which
-lose their network. The agent has to be stopped before; Open vSwitch has to run.
+CNI plugin, the bridge, nftables rules, routes, statistics, and the interfaces of
+pods, which lose their network. The agent has to be stopped before; Open vSwitch has
+to run. Give it the agent's own configuration. The audit log and the sysctls stay.
 
 What is gone already is no error.`,
 		Args: cobra.NoArgs,

@@ -90,7 +90,7 @@ type Stats struct {
 	// Refused is how many bundles the switch has refused; they are among Failed.
 	Refused uint64
 	// Resyncs is how often the bridge was compared with what it should hold because
-	// ovs-vswitchd had started anew.
+	// ovs-vswitchd had started anew, or others had restored flows.
 	Resyncs uint64
 	// Cut is how many live connections lost their permission and were removed
 	// from connection tracking.

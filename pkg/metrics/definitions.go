@@ -65,7 +65,7 @@ var (
 	flowChanges        = define(Counter, "sluice_flow_changes_total", "Flows added, replaced and deleted.")
 	bridgeErrors       = define(Counter, "sluice_bridge_errors_total", "Times the bridge could not be read or written.")
 	bundlesRefused     = define(Counter, "sluice_bundles_refused_total", "Bundles that the switch refused; among sluice_bridge_errors_total.")
-	resyncs            = define(Counter, "sluice_resyncs_total", "Times the bridge was compared with what it should hold, after ovs-vswitchd had started anew.")
+	resyncs            = define(Counter, "sluice_resyncs_total", "Times the bridge was compared with what it should hold, after ovs-vswitchd had started anew or others had restored flows.")
 	flowsByTable       = define(Gauge, "sluice_flows", "Flows on the bridge.", "table")
 
 	ports      = define(Gauge, "sluice_ports", "Pods' ports on this node.")

@@ -3,7 +3,7 @@
 // either, as it does not depend on what else the machine does.
 //
 //	go run ./test/bench            # all, four minutes
-//	go run ./test/bench -run 'cni|policy'
+//	go run ./test/bench -run 'sharing|node'
 //	go run ./test/bench -list
 //
 // What needs pods' interfaces needs root, and then runs in network and mount

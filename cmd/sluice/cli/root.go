@@ -96,7 +96,8 @@ on a simulated node, without a cluster and without root.
 Exit codes: 0 done, for trace: allowed; 1 error, for check: something has failed;
 2 wrong usage; 3 trace: denied; 4 simulate --expect: some verdict is not the
 expected one; 5 --strict: a manifest or a policy has a problem; 6 trace: not denied
-so far, but a node on the way was not asked; 7 trace --live: lost between two nodes.`,
+so far, but a node on the way was not asked; 7 trace --live: lost between two nodes;
+130 interrupted.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,

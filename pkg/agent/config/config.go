@@ -73,9 +73,10 @@ type Config struct {
 	// Services is who balances Services: "sluice", on the bridge, or "kube-proxy",
 	// which stands for whoever does it in the node's kernel.
 	Services string `json:"services,omitempty"`
-	// ServiceCIDRs are the ranges that the cluster takes ClusterIPs from. Connections
-	// to addresses of theirs that no Service has are then refused, and the kernel has
-	// one route for all. Empty leads each address to the bridge by itself.
+	// ServiceCIDRs are ranges that the cluster takes ClusterIPs from, besides those of
+	// ServiceCIDR objects. Connections to addresses of theirs that no Service has are
+	// refused, and the kernel has one route for each. Where there are none of either,
+	// each address is led to the bridge by itself.
 	ServiceCIDRs []string `json:"serviceCIDRs,omitempty"`
 
 	// Network is the "name" of the CNI configuration that is served.
@@ -173,7 +174,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Tunnel, "tunnel", c.Tunnel, "type of the tunnel between nodes: geneve or vxlan")
 	fs.IntVar(&c.MTU, "mtu", c.MTU, "MTU of the pods' interfaces, in bytes; 0 for what the uplink and the tunnel leave")
 	fs.StringVar(&c.Services, "services", c.Services, "who balances Services: sluice or kube-proxy")
-	fs.StringSliceVar(&c.ServiceCIDRs, "service-cidrs", c.ServiceCIDRs, "the ranges of ClusterIPs (default: each address is led to the bridge by itself)")
+	fs.StringSliceVar(&c.ServiceCIDRs, "service-cidrs", c.ServiceCIDRs, "the ranges of ClusterIPs, besides those of ServiceCIDR objects")
 	fs.StringVar(&c.Network, "network", c.Network, "name of the CNI network that is served")
 	fs.StringVar(&c.CNIConfDir, "cni-conf-dir", c.CNIConfDir, "the container runtime's folder of network configurations")
 	fs.StringVar(&c.CNIBinDir, "cni-bin-dir", c.CNIBinDir, "the container runtime's folder of plugins")

@@ -211,7 +211,7 @@ func (p *parser) unsupported() {
 	}
 	var masquerade bool
 	if p.decode("ipMasq", &masquerade) && masquerade {
-		p.fail(types.ErrUnsupportedField, "ipMasq", "true is not supported: masquerading is configured in the agent")
+		p.fail(types.ErrUnsupportedField, "ipMasq", "true is not supported: the agent masquerades by itself")
 	}
 	var object map[string]json.RawMessage
 	p.decode("runtimeConfig", &object)
