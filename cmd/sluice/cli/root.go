@@ -111,7 +111,7 @@ so far, but a node on the way was not asked; 7 trace --live: lost between two no
 		socket = s
 	}
 	flags.StringVar(&a.socket, "socket", socket, "the agent's unix socket; the default is $"+socketVariable+", if set")
-	flags.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long the command may take; 0 is as long as it needs")
+	flags.DurationVar(&a.timeout, "timeout", 30*time.Second, "how long the command may take; 0 is as long as it needs, as check, simulate and watch do by themselves; a support-bundle may by itself take 5m")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "wide", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(a.newTrace(), a.newWatch(), a.newGet(), a.newCheck(), a.newSimulate(), a.newUI(), a.newSupportBundle(), a.newVersion(), a.newAnswer())
 	for _, cmd := range append(root.Commands(), root) {
