@@ -55,7 +55,7 @@ func (p *Pipeline) baseFlows() []*Flow {
 	}
 	fromGateway := flow.Set(regSource, sourceGateway)
 	node(TableClassifier, 220, ovs.ProtocolARP, gw, nil, gotoTable(TableArpResponder))
-	node(TableClassifier, 220, ovs.ProtocolICMPv6, gw, match("icmp_type", "135"), gotoTable(TableArpResponder))
+	node(TableClassifier, 220, ovs.ProtocolICMPv6, gw, discovery(solicitation, nil, nil), gotoTable(TableArpResponder))
 	for _, proto := range ipFamilies {
 		node(TableClassifier, 190, proto, gw, nil, fromGateway, gotoTable(TableConntrack))
 	}
@@ -65,15 +65,13 @@ func (p *Pipeline) baseFlows() []*Flow {
 	}
 	for _, a := range n.Gateways {
 		if a.Is6() && n.HostsAnswerND {
-			node(TableArpResponder, 100, ovs.ProtocolICMPv6, 0, match("icmp_type", "135", "nd_target", a.String()), ovs.Output(int(gw)))
+			node(TableArpResponder, 100, ovs.ProtocolICMPv6, 0, discovery(solicitation, nil, match("nd_target", a.String())), ovs.Output(int(gw)))
 			continue
 		}
 		fs = append(fs, responder(cookieNode, 0, a, n.GatewayMAC)...)
 	}
 	if n.HostsAnswerND {
-		// What is not checked to be the pod's own does not pass as any other packet.
-		fs = append(fs, newFlow(TableClassifier, 215, cookiePipeline, ovs.ProtocolICMPv6, 0, match("icmp_type", "135"), ovs.Drop()))
-		node(TableClassifier, 220, ovs.ProtocolICMPv6, gw, match("icmp_type", "136"), gotoTable(TableArpResponder))
+		node(TableClassifier, 220, ovs.ProtocolICMPv6, gw, discovery(advertisement, nil, nil), gotoTable(TableArpResponder))
 	}
 	for _, cidr := range n.PodCIDRs {
 		fs = append(fs, newFlow(TableRoute, 100, NewCookie(KindUnroutable, 0), flow.IPProtocol(cidr.Addr()), 0,
@@ -134,8 +132,9 @@ func frameFlows() []*Flow {
 		fs = append(fs, newFlow(t, priority, cookiePipeline, proto, 0, m, actions...))
 	}
 	// Only solicitations get in, and they are answered by the bridge. Redirects
-	// and router or neighbour advertisements would let a pod steer others.
-	for _, icmpType := range []int{133, 134, 136, 137} {
+	// and router or neighbour advertisements would let a pod steer others. What is
+	// not checked to be right does not pass as any other packet.
+	for _, icmpType := range []int{133, 134, 135, 136, 137} {
 		add(TableClassifier, 210, ovs.ProtocolICMPv6, match("icmp_type", strconv.Itoa(icmpType)), ovs.Drop())
 	}
 	// Nothing here has VLANs. A frame with a tag would pass like one without, and
@@ -237,11 +236,11 @@ func responder(c Cookie, inPort uint32, a netip.Addr, mac net.HardwareAddr) []*F
 	// The solicitation is turned into an advertisement, and that once more looked
 	// up: only there the switch lets the advertisement's fields be written.
 	return []*Flow{
-		newFlow(TableArpResponder, 100, c, ovs.ProtocolICMPv6, inPort, match("icmp_type", "135", "icmp_code", "0", "nd_target", a.String()),
+		newFlow(TableArpResponder, 100, c, ovs.ProtocolICMPv6, inPort, discovery(solicitation, nil, match("nd_target", a.String())),
 			ovs.Move("NXM_OF_ETH_SRC[]", "NXM_OF_ETH_DST[]"), flow.SetText(m, "eth_src"),
 			ovs.Move("NXM_NX_IPV6_SRC[]", "NXM_NX_IPV6_DST[]"), flow.SetText(a.String(), "ipv6_src"), flow.SetText("255", "nw_ttl"),
-			flow.SetText("136", "icmpv6_type"), ovs.Resubmit(0, int(TableArpResponder))),
-		newFlow(TableArpResponder, 100, c, ovs.ProtocolICMPv6, inPort, match("icmp_type", "136", "icmp_code", "0", "nd_target", a.String()),
+			flow.SetText(advertisement, "icmpv6_type"), ovs.Resubmit(0, int(TableArpResponder))),
+		newFlow(TableArpResponder, 100, c, ovs.ProtocolICMPv6, inPort, discovery(advertisement, nil, match("nd_target", a.String())),
 			// Router, solicited and override; and the option, which was the asker's
 			// source link-layer address, becomes our target one.
 			flow.SetText("0xe0000000", "nd_reserved"), flow.SetText("2", "nd_options_type"), flow.SetText(m, "nd_tll"),

@@ -29,7 +29,7 @@ func (p *Pipeline) portFlows(pt *port) []*Flow {
 		default:
 			// The responder answers whoever asks and nobody else hears the
 			// solicitation, so its source address need not be checked.
-			add(TableClassifier, 220, ovs.ProtocolICMPv6, n, match("dl_src", mac, "icmp_type", "135"), gotoTable(TableArpResponder))
+			add(TableClassifier, 220, ovs.ProtocolICMPv6, n, discovery(solicitation, match("dl_src", mac), nil), gotoTable(TableArpResponder))
 			fs = append(fs, responder(cookie, p.node.GatewayOFPort, a, pt.MAC)...)
 		}
 		add(TableClassifier, 190, flow.IPProtocol(a), n, match("dl_src", mac, flow.SrcField(a), a.String()), fromPod...)
