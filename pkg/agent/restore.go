@@ -25,6 +25,7 @@ func (a *Agent) restore(ctx context.Context) error {
 		switch {
 		case is == vsdb.RestoreOwn:
 			a.endRestore(ctx)
+			is = vsdb.RestoreNone // one that has started since waits anew
 		case is == vsdb.RestoreNone && was == vsdb.RestoreForeign:
 			// Whoever has waited may have written flows of before over this agent's.
 			if err := a.enforcer.Resync(ctx); err != nil && ctx.Err() == nil {
