@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/sluice-cni/sluice/cmd/sluice/render"
 	"github.com/sluice-cni/sluice/pkg/observe/across"
 	"github.com/sluice-cni/sluice/pkg/observe/api"
 	"github.com/sluice-cni/sluice/pkg/observe/client"
@@ -69,7 +70,7 @@ func (a *app) withAgents(ctx context.Context, cmd *cobra.Command, f *agentFlags,
 		}
 		err := ask(s, f.node)
 		if s.missed != "" && a.people() {
-			fmt.Fprintf(a.streams.Err, "To have node %[1]s asked give its agent's socket (--agent %[1]s=SOCKET), or ask through the API server (--kubeconfig).\n", s.missed)
+			fmt.Fprintf(render.Safe(a.streams.Err), "To have node %[1]s asked give its agent's socket (--agent %[1]s=SOCKET), or ask through the API server (--kubeconfig).\n", s.missed)
 		}
 		return errors.Join(late(ctx, advise(err, a.socket)), s.Close())
 	}

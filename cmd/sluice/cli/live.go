@@ -73,7 +73,7 @@ func (a *app) live(cmd *cobra.Command, f *traceFlags, req api.LiveRequest) error
 		count := f.count
 		seen, err := across.Live(ctx, agents, node, req, func(s *across.Seen) {
 			// A script that sends them has to know when it may.
-			fmt.Fprintf(a.streams.Err, "Following packets for %d s on %s...\n", req.Seconds, strings.Join(s.Nodes, ", "))
+			fmt.Fprintf(render.Safe(a.streams.Err), "Following packets for %d s on %s...\n", req.Seconds, strings.Join(s.Nodes, ", "))
 		}, func(p *api.LivePacket) error {
 			last = p
 			if err := a.showPacket(p); err != nil {

@@ -63,7 +63,7 @@ func (a *app) print(answer any, layout func(io.Writer, render.Style) error) erro
 	case formatExpect:
 		return usagef("--output expect is for simulate without --expect")
 	}
-	return layout(a.streams.Out, a.style())
+	return layout(render.Safe(a.streams.Out), a.style())
 }
 
 // people reports whether people read the answer, not programs.

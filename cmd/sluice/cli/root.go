@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 
+	"github.com/sluice-cni/sluice/cmd/sluice/render"
 	"github.com/sluice-cni/sluice/pkg/cni/wire"
 )
 
@@ -62,7 +63,7 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 	if code == exitInterrupt {
 		fmt.Fprintln(streams.Err, "Interrupted.")
 	} else if message := messageOf(err); message != "" {
-		fmt.Fprintf(streams.Err, "Error: %s\n", message)
+		fmt.Fprintf(render.Safe(streams.Err), "Error: %s\n", message)
 		if code == exitUsage {
 			fmt.Fprintf(streams.Err, "See '%s --help'.\n", cmd.CommandPath())
 		}
