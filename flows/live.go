@@ -2,6 +2,7 @@ package flows
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"strconv"
 
@@ -108,6 +109,20 @@ type Followed struct {
 	Endpoint uint32
 	// Peer and Block are the identity and the region of the other end, by direction.
 	Peer, Block [2]uint32
+	// entered has a bit for each table that the packet has entered.
+	entered uint32
+}
+
+// Entered yields the tables that the packet has entered until now, this one
+// included, in their order: no packet goes back to one before.
+func (f Followed) Entered() iter.Seq[Table] {
+	return func(yield func(Table) bool) {
+		for t := range NumTables {
+			if f.entered&(1<<t) != 0 && !yield(t) {
+				return
+			}
+		}
+	}
 }
 
 // ReadFollowed reads what ReadTold reads of a packet that is followed.
@@ -120,6 +135,7 @@ func ReadFollowed(c Cookie, inPort uint32, registers [16]uint32) (Followed, bool
 		Endpoint: registers[regEndpoint],
 		Peer:     [2]uint32{registers[regEgressPeer], registers[regIngressPeer]},
 		Block:    [2]uint32{registers[regEgressBlock], registers[regIngressBlock]},
+		entered:  registers[regLive],
 	}
 	switch source := registers[regSource]; {
 	case source&sourcePod != 0:

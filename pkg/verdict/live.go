@@ -8,7 +8,6 @@ import (
 	"hash/fnv"
 	"math"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/gopacket/gopacket/layers"
@@ -276,7 +275,7 @@ func (d *decoder) sum(h hash.Hash64, header []byte, from, checksum int, payload 
 
 // live explains a packet's way, from the packet as it came and as it was last told of.
 func (c *Config) live(n *names, way []copied, came, left packet) *api.LivePacket {
-	last := way[len(way)-1].followed
+	all, last := crossings(way), way[len(way)-1].followed
 	told := last.Told
 	switch {
 	case last.Table == flows.TableOutput:
@@ -296,7 +295,7 @@ func (c *Config) live(n *names, way []copied, came, left packet) *api.LivePacket
 	switch {
 	case way[0].followed.Table != flows.TableClassifier, told.Kind == 0:
 		out.Verdict, out.Reason = api.Incomplete, fmt.Sprintf("told of up to table %s", last.Table)
-	case refused(way):
+	case refused(all):
 		out.Verdict, out.Reason = api.Denied, "nobody serves the Service's port that it is for: the node's network stack refuses it"
 	case told.Kind == flows.KindAllowed && last.Judged:
 		out.Reason = "belongs to a connection that is allowed"
@@ -311,33 +310,6 @@ func (c *Config) live(n *names, way []copied, came, left packet) *api.LivePacket
 			out.Next.To = api.LiveEnd{Addr: left.dst.String(), Port: left.dstPort}
 		}
 	}
-	for i, at := range way {
-		step := api.LiveStep{Table: at.followed.Table.String()}
-		var next *flows.Followed
-		if i+1 < len(way) {
-			next = &way[i+1].followed
-			for r, now := range way[i+1].registers {
-				if now != at.registers[r] && !slices.Contains(flows.LiveRegisters, r) {
-					if step.Registers == nil {
-						step.Registers = map[string]uint32{}
-					}
-					step.Registers[fmt.Sprintf("reg%d", r)] = now
-				}
-			}
-		}
-		step.Meaning = observe.Crossed(n.view, at.followed, next)
-		out.Steps = append(out.Steps, step)
-	}
+	out.Steps = n.steps(all)
 	return out
-}
-
-// refused reports whether a packet was for a Service that nobody serves: ServiceLB
-// leaves it to the node's stack, without a verdict.
-func refused(way []copied) bool {
-	for i := range len(way) - 1 {
-		if way[i].followed.Table == flows.TableServiceLB && way[i+1].followed.Table == flows.TableCommit {
-			return true
-		}
-	}
-	return false
 }
