@@ -222,7 +222,7 @@ func TestARealPacketIsFollowedThroughBothNodes(t *testing.T) {
 		began, ended := make(chan struct{}), make(chan error)
 		go func() {
 			ended <- w.beds[1].Verdicts.Live(ctx, api.LiveRequest{To: "shop/web", Seconds: 60}, func(l *api.LiveLine) error {
-				if *l.Count == (api.LiveCount{}) && l.Count != nil {
+				if l.Count != nil {
 					select {
 					case <-began:
 					default:
