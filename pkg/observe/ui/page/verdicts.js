@@ -122,11 +122,13 @@ export class VerdictsView {
     const batch = lines.filter((line) => line.event).map((line) => line.event);
     for (const line of lines) this.lost += line.lost ?? 0;
     const newest = this.events[0]?.seq ?? 0;
-    const fresh = batch.filter((e) => e.seq && e.seq > newest);
-    // A new run of the agent counts from one again.
-    if (!fresh.length && batch.length && newest && batch.at(-1).seq < newest && Date.parse(batch.at(-1).time) > Date.parse(this.events[0].time)) {
+    let fresh = batch.filter((e) => e.seq && e.seq > newest);
+    // Another run of the agent counts from one again: what it tells is not what was told
+    // with these numbers. Times do not say it, as clocks are set.
+    const told = fresh.length < batch.length && new Map(this.events.map((e) => [e.seq, e.time]));
+    if (told && batch.some((e) => e.seq <= newest && told.get(e.seq) !== e.time)) {
       this.events = [];
-      fresh.push(...batch);
+      fresh = batch;
     }
     this.events = [...fresh.reverse(), ...this.events].slice(0, kept);
     if (!this.held && !this.drawing) {
