@@ -61,15 +61,7 @@ func (p *serviceParser) balanced(s *Service, in *corev1.Service) {
 			s.LoadBalancerIPs = p.add(s.LoadBalancerIPs, g.IP, ingress.Index(i).Child("ip"))
 		}
 	}
-	for i, text := range in.Spec.LoadBalancerSourceRanges {
-		// The API server lets spaces around a range pass.
-		cidr, err := netip.ParsePrefix(strings.TrimSpace(text))
-		if err != nil {
-			p.errs = append(p.errs, field.Invalid(p.spec.Child("loadBalancerSourceRanges").Index(i), text, "not a CIDR"))
-		} else if cidr = cidr.Masked(); !slices.Contains(s.SourceRanges, cidr) {
-			s.SourceRanges = append(s.SourceRanges, cidr)
-		}
-	}
+	p.sourceRanges(s, in.Spec.LoadBalancerSourceRanges)
 	p.ports(s, &in.Spec)
 	if policy := in.Spec.InternalTrafficPolicy; policy != nil {
 		s.InternalLocal = *policy == corev1.ServiceInternalTrafficPolicyLocal
@@ -80,6 +72,33 @@ func (p *serviceParser) balanced(s *Service, in *corev1.Service) {
 		s.HealthCheckPort = p.port(port, p.spec.Child("healthCheckNodePort"))
 	}
 	p.affinity(s, &in.Spec)
+}
+
+// sourceRanges reads who may connect to load balancers' addresses. If one range can't
+// be used, those of a family of which no other is known lead nowhere: without ranges
+// they would be everybody's.
+func (p *serviceParser) sourceRanges(s *Service, texts []string) {
+	bad := false
+	for i, text := range texts {
+		// The API server lets spaces around a range pass.
+		cidr, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil {
+			bad = true
+			p.errs = append(p.errs, field.Invalid(p.spec.Child("loadBalancerSourceRanges").Index(i), text, "not a CIDR"))
+			continue
+		}
+		if a := cidr.Addr(); a.Is4In6() && cidr.Bits() >= 96 {
+			cidr = netip.PrefixFrom(a.Unmap(), cidr.Bits()-96)
+		}
+		if cidr = cidr.Masked(); !slices.Contains(s.SourceRanges, cidr) {
+			s.SourceRanges = append(s.SourceRanges, cidr)
+		}
+	}
+	if bad {
+		s.LoadBalancerIPs = slices.DeleteFunc(s.LoadBalancerIPs, func(a netip.Addr) bool {
+			return !slices.ContainsFunc(s.SourceRanges, func(r netip.Prefix) bool { return r.Addr().Is4() == a.Is4() })
+		})
+	}
 }
 
 // clusterIPs reads the addresses of the cluster; clusterIP counts only where the

@@ -43,7 +43,7 @@ func TestTrimService(t *testing.T) {
 		{
 			name: "all that there is", in: corev1.ServiceSpec{
 				Type: corev1.ServiceTypeLoadBalancer, ClusterIP: "10.96.0.1", ClusterIPs: []string{"10.96.0.1", "fd00::1"},
-				ExternalIPs: []string{"203.0.113.7", "203.0.113.7"}, LoadBalancerSourceRanges: []string{" 198.51.100.1/24 "},
+				ExternalIPs: []string{"203.0.113.7", "203.0.113.7"}, LoadBalancerSourceRanges: []string{" 198.51.100.1/24 ", "::ffff:198.51.100.0/120"},
 				Ports:                 []corev1.ServicePort{{Port: 53, Protocol: corev1.ProtocolUDP, NodePort: 30053}, {Name: "sig", Port: 36412, Protocol: corev1.ProtocolSCTP}, {Name: "d", Port: 1}},
 				InternalTrafficPolicy: ptr.To(corev1.ServiceInternalTrafficPolicyLocal), ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicyLocal,
 				HealthCheckNodePort: 32000, SessionAffinity: corev1.ServiceAffinityClientIP,
@@ -71,6 +71,16 @@ func TestTrimService(t *testing.T) {
 		{
 			name: "affinity has a default", in: corev1.ServiceSpec{ClusterIP: "10.96.0.1", Ports: http, SessionAffinity: corev1.ServiceAffinityClientIP},
 			want: web(func(s *Service) { s.Affinity = 3 * time.Hour }),
+		},
+		{
+			name: "ranges that can't be used let nobody in", in: corev1.ServiceSpec{
+				Type: corev1.ServiceTypeLoadBalancer, ClusterIP: "10.96.0.1", Ports: http, LoadBalancerSourceRanges: []string{"010.0.0.0/8", "2001:db8::/64"},
+			},
+			status: []corev1.LoadBalancerIngress{{IP: "203.0.113.8"}, {IP: "2001:db8::8"}},
+			want: web(func(s *Service) {
+				s.LoadBalancerIPs, s.SourceRanges = ips("2001:db8::8"), []netip.Prefix{netip.MustParsePrefix("2001:db8::/64")}
+			}),
+			err: `Service ns/s: spec.loadBalancerSourceRanges[0]: Invalid value: "010.0.0.0/8": not a CIDR`,
 		},
 		{
 			name: "what is bad leaves the rest", in: corev1.ServiceSpec{
