@@ -232,6 +232,7 @@ type joiner struct {
 	// tell.
 	problems map[string]string
 	counts   map[string]api.LiveCount
+	counted  map[string]time.Time // when they came
 	// pending left the first node, arrived came to others: both in their order.
 	pending []*waiting
 	arrived map[string][]*api.LivePacket
@@ -256,7 +257,7 @@ func newJoiner(plan *api.LivePlan, req api.LiveRequest, problem string) *joiner 
 	}
 	return &joiner{
 		unexpected: unexpected,
-		first:      plan.Node, home: plan.From, problem: problem, problems: map[string]string{}, counts: map[string]api.LiveCount{},
+		first:      plan.Node, home: plan.From, problem: problem, problems: map[string]string{}, counts: map[string]api.LiveCount{}, counted: map[string]time.Time{},
 		arrived: map[string][]*api.LivePacket{}, others: map[string]int{},
 	}
 }
@@ -285,7 +286,7 @@ func (j *joiner) take(l line, now time.Time) {
 		}
 		j.problems[l.node] = j.whyNot(l.node, why)
 	case l.line.Count != nil:
-		j.counts[l.node] = *l.line.Count
+		j.counts[l.node], j.counted[l.node] = *l.line.Count, now
 	case l.line.Packet == nil:
 	case l.node != j.first:
 		j.others[l.node]++
@@ -318,9 +319,11 @@ func (j *joiner) ready(now time.Time) []*api.LivePacket {
 			n.Problem = j.problems[n.Node]
 		case !j.follows(n.Node):
 			n.Problem = j.unexpected
-		case now.Sub(w.since) < LostAfter:
+		case now.Sub(w.since) < LostAfter, now.Sub(w.since) < 2*LostAfter && !j.told(w):
 			left = append(left, w)
 			continue
+		case !j.told(w):
+			n.Problem = fmt.Sprintf("not known: the agent of node %s has fallen silent", n.Node)
 		default:
 			j.lose(w.packet)
 		}
@@ -335,6 +338,12 @@ func (j *joiner) ready(now time.Time) []*api.LivePacket {
 func (j *joiner) follows(node string) bool {
 	_, ok := j.counts[node]
 	return ok
+}
+
+// told reports whether a node would have told of a packet by now: its agent has counted
+// since. One that says nothing has not said that the packet is lost.
+func (j *joiner) told(w *waiting) bool {
+	return !j.counted[w.packet.Next.Node].Before(w.since.Add(LostAfter - time.Second))
 }
 
 // find returns which of the packets that have come to a node is one that left for it,

@@ -47,22 +47,24 @@ func TestPacketsOfTwoNodesAreJoined(t *testing.T) {
 		verdict, reason string // no verdict: nothing is known yet
 		problem         string
 	}{
-		"arrived":                {[]line{packet(left("1")), packet(arrived("1", api.Allowed))}, 0, api.Allowed, "egress; ingress", ""},
-		"told of earlier":        {[]line{packet(arrived("1", api.Allowed)), packet(left("1"))}, 0, api.Allowed, "egress; ingress", ""},
-		"denied there":           {[]line{packet(left("1")), packet(arrived("1", api.Denied))}, 0, api.Denied, "on node b: ingress", ""},
-		"denied here":            {[]line{packet(denied)}, 0, api.Denied, "egress", ""},
-		"outside":                {[]line{packet(outside)}, 0, api.Allowed, "egress", ""},
-		"on its way":             {[]line{packet(left("1")), packet(arrived("2", api.Allowed))}, LostAfter - time.Millisecond, "", "", ""},
-		"lost":                   {[]line{packet(left("1")), packet(arrived("2", api.Allowed)), count("b", 1, 1)}, LostAfter, api.Lost, "egress; left node a through the tunnel to 192.0.2.2, and has not come to the bridge of node b within 3 s", ""},
-		"over the rate":          {[]line{packet(left("1")), count("b", 100, 70)}, LostAfter, api.Incomplete, "egress; not known: of 100 packets like it that have come to node b its agent was told of 70", ""},
-		"translated":             {[]line{packet(left("1")), packet(translated)}, 0, api.Allowed, "egress; ingress; translated between the nodes: left as 10.0.0.2:1000 -> 10.0.1.2:8080, arrived as 192.0.2.1:1000 -> 10.0.1.2:8080", ""},
-		"as it left":             {[]line{packet(left("1")), packet(translated), packet(arrived("1", api.Allowed))}, 0, api.Allowed, "egress; ingress", ""},
-		"told of in part":        {[]line{packet(left("1")), packet(arrived("1", api.Incomplete))}, 0, api.Incomplete, "on node b: ingress", ""},
-		"from node to node":      {[]line{packet(left("1")), packet(further)}, 0, api.Incomplete, "egress; not asked: the packet goes from node to node", ""},
-		"not asked":              {[]line{{node: "c", ended: true, err: errors.New("busy")}, packet(stray)}, 0, api.Incomplete, "egress; not asked: busy", ""},
-		"not expected":           {[]line{packet(stray)}, 0, api.Incomplete, "egress; not asked: nobody was known there whom such packets may go to", ""},
-		"followed no longer":     {[]line{packet(left("1")), {node: "b", ended: true, err: errors.New("gone")}}, 0, api.Incomplete, "egress; not known: the agent of node b follows packets no longer: gone", ""},
-		"the first is not asked": {[]line{packet(outside)}, 0, api.Incomplete, "egress; not asked: no agent", "not asked: no agent"},
+		"arrived":                  {[]line{packet(left("1")), packet(arrived("1", api.Allowed))}, 0, api.Allowed, "egress; ingress", ""},
+		"told of earlier":          {[]line{packet(arrived("1", api.Allowed)), packet(left("1"))}, 0, api.Allowed, "egress; ingress", ""},
+		"denied there":             {[]line{packet(left("1")), packet(arrived("1", api.Denied))}, 0, api.Denied, "on node b: ingress", ""},
+		"denied here":              {[]line{packet(denied)}, 0, api.Denied, "egress", ""},
+		"outside":                  {[]line{packet(outside)}, 0, api.Allowed, "egress", ""},
+		"on its way":               {[]line{packet(left("1")), packet(arrived("2", api.Allowed))}, LostAfter - time.Millisecond, "", "", ""},
+		"lost":                     {[]line{packet(left("1")), packet(arrived("2", api.Allowed)), count("b", 1, 1)}, LostAfter, api.Lost, "egress; left node a through the tunnel to 192.0.2.2, and has not come to the bridge of node b within 3 s", ""},
+		"of an agent that is late": {[]line{packet(left("1"))}, LostAfter, "", "", ""},
+		"of one that is gone":      {[]line{packet(left("1"))}, 2 * LostAfter, api.Incomplete, "egress; not known: the agent of node b has fallen silent", ""},
+		"over the rate":            {[]line{packet(left("1")), count("b", 100, 70)}, LostAfter, api.Incomplete, "egress; not known: of 100 packets like it that have come to node b its agent was told of 70", ""},
+		"translated":               {[]line{packet(left("1")), packet(translated)}, 0, api.Allowed, "egress; ingress; translated between the nodes: left as 10.0.0.2:1000 -> 10.0.1.2:8080, arrived as 192.0.2.1:1000 -> 10.0.1.2:8080", ""},
+		"as it left":               {[]line{packet(left("1")), packet(translated), packet(arrived("1", api.Allowed))}, 0, api.Allowed, "egress; ingress", ""},
+		"told of in part":          {[]line{packet(left("1")), packet(arrived("1", api.Incomplete))}, 0, api.Incomplete, "on node b: ingress", ""},
+		"from node to node":        {[]line{packet(left("1")), packet(further)}, 0, api.Incomplete, "egress; not asked: the packet goes from node to node", ""},
+		"not asked":                {[]line{{node: "c", ended: true, err: errors.New("busy")}, packet(stray)}, 0, api.Incomplete, "egress; not asked: busy", ""},
+		"not expected":             {[]line{packet(stray)}, 0, api.Incomplete, "egress; not asked: nobody was known there whom such packets may go to", ""},
+		"followed no longer":       {[]line{packet(left("1")), {node: "b", ended: true, err: errors.New("gone")}}, 0, api.Incomplete, "egress; not known: the agent of node b follows packets no longer: gone", ""},
+		"the first is not asked":   {[]line{packet(outside)}, 0, api.Incomplete, "egress; not asked: no agent", "not asked: no agent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := newJoiner(&api.LivePlan{Node: "a", From: "a"}, api.LiveRequest{To: "10.96.0.1"}, tc.problem)
@@ -78,7 +80,11 @@ func TestPacketsOfTwoNodesAreJoined(t *testing.T) {
 					}
 					l.line = &api.LiveLine{Packet: &of}
 				}
-				j.take(l, begin)
+				at := begin
+				if l.line != nil && l.line.Count != nil {
+					at = at.Add(tc.after)
+				}
+				j.take(l, at)
 			}
 			out := j.ready(begin.Add(tc.after))
 			if tc.verdict == "" {
@@ -109,6 +115,7 @@ func TestAPacketIsJoinedOnce(t *testing.T) {
 	if out := j.ready(now); len(out) != 1 || out[0].Verdict != api.Denied {
 		t.Errorf("joined %+v", out)
 	}
+	j.take(line{node: "b", line: &api.LiveLine{Count: &api.LiveCount{Matched: 1, Told: 1}}}, now.Add(LostAfter))
 	if out := j.ready(now.Add(LostAfter)); len(out) != 1 || out[0].Verdict != api.Lost {
 		t.Errorf("then %+v", out)
 	}
