@@ -45,8 +45,8 @@ func New(config *rest.Config, namespace string) (*Cluster, error) {
 	return &Cluster{config: config, client: client, namespace: namespace}, nil
 }
 
-// Agent implements across.Agents. For the empty name it is the ready agent of the
-// first node by name.
+// Agent implements across.Agents. For the empty name it is the agent of the first node
+// by name, of those that are ready if there are any.
 func (c *Cluster) Agent(ctx context.Context, node string) (across.Agent, error) {
 	options := metav1.ListOptions{LabelSelector: selector}
 	name := "any node"
@@ -63,7 +63,7 @@ func (c *Cluster) Agent(ctx context.Context, node string) (across.Agent, error) 
 		return nil, fmt.Errorf("no agent of %s is reachable: no pod in namespace %s with the labels %s runs there", name, c.namespace, selector)
 	}
 	slices.SortFunc(pods, func(a, b corev1.Pod) int {
-		return cmp.Or(cmp.Compare(a.Spec.NodeName, b.Spec.NodeName), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(-cmp.Compare(readiness(a), readiness(b)), cmp.Compare(a.Spec.NodeName, b.Spec.NodeName), cmp.Compare(a.Name, b.Name))
 	})
 	return &agent{cluster: c, pod: pods[0].Name}, nil
 }
@@ -73,6 +73,17 @@ func runs(p corev1.Pod) bool {
 	return p.DeletionTimestamp == nil && slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
 		return s.Name == container && s.State.Running != nil
 	})
+}
+
+// readiness is 1 of a pod that is ready, and 0 of others: of a node that has gone the
+// agent's container runs for minutes, as far as the API server knows.
+func readiness(p corev1.Pod) int {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+			return 1
+		}
+	}
+	return 0
 }
 
 // NodeOf returns the node that a pod ("namespace/name") is bound to. It is empty for
