@@ -38,11 +38,11 @@ type Written struct {
 // Swept tells of a sweep of a zone.
 type Swept struct {
 	Zone uint16
-	// Connections is how many there were, Cut how many of them were removed since they
-	// are no longer allowed, Leftovers how many belong to pods and endpoints that are
-	// gone: those are removed afterwards.
-	Connections, Cut, Leftovers int
-	Took                        time.Duration
+	// Connections is how many there were, Denied how many of them are no longer allowed,
+	// Leftovers how many belong to pods and endpoints that are gone. They are removed
+	// afterwards, in this order.
+	Connections, Denied, Leftovers int
+	Took                           time.Duration
 }
 
 // commit writes a bundle and tells those who want to know.

@@ -58,11 +58,16 @@ func (s *sweeper) request() {
 type tracked struct {
 	zone uint16
 	orig conntrack.Tuple
+	pod  netip.Addr // the pod of this node whose it is
 }
 
-// maxLeftovers is how many leftovers are removed before it is looked whether there
-// is something more urgent. There may be thousands, and each takes a round trip.
-const maxLeftovers = 100
+// maxDenied and maxLeftovers are how many connections that are no longer allowed, and
+// how many leftovers, are removed before it is looked whether there is something more
+// urgent. There may be thousands, and each takes a round trip.
+const (
+	maxDenied    = 1000
+	maxLeftovers = 100
+)
 
 func (s *sweeper) run(ctx context.Context) {
 	logger := klog.FromContext(ctx)
@@ -82,23 +87,24 @@ func (s *sweeper) run(ctx context.Context) {
 		case <-again:
 			again = nil
 		}
-		var leftovers []tracked
+		var denied, leftovers []tracked
 		for _, zone := range [...]uint16{flows.ZoneIPv4, flows.ZoneIPv6} {
-			left, err := s.zone(ctx, zone)
+			cut, left, err := s.zone(ctx, zone)
 			if err != nil && ctx.Err() == nil {
 				logger.Error(err, "Could not judge live connections anew, trying again", "zone", zone)
 				again = time.After(settleTime)
 			}
-			leftovers = append(leftovers, left...)
+			denied, leftovers = append(denied, cut...), append(leftovers, left...)
 		}
 		if more && !settling {
 			settling, more = true, false
 			settler.Go(func() { s.settle(ctx, settled) })
 		}
 		// The next sweep finds again what it is asked for too soon to remove.
-		for part := range slices.Chunk(leftovers, maxLeftovers) {
+		parts := slices.AppendSeq(slices.Collect(slices.Chunk(inTurns(denied), maxDenied)), slices.Chunk(leftovers, maxLeftovers))
+		for _, part := range parts {
 			if err := s.removeAll(ctx, part); err != nil && ctx.Err() == nil {
-				logger.Error(err, "Could not remove connections of what is gone, trying again")
+				logger.Error(err, "Could not remove connections, trying again")
 				again = time.After(settleTime)
 			}
 			if len(s.wanted) > 0 || len(settled) > 0 || ctx.Err() != nil {
@@ -122,44 +128,67 @@ func (s *sweeper) settle(ctx context.Context, settled chan<- struct{}) {
 	settled <- struct{}{} // has a place: there is one settle at a time
 }
 
-// zone sweeps one zone, tells of it and returns what is left over there.
-func (s *sweeper) zone(ctx context.Context, zone uint16) ([]tracked, error) {
-	begun, before := time.Now(), s.cut.Load()
-	connections, left, err := s.judge(ctx, zone)
+// zone sweeps one zone, tells of it and returns what is no longer allowed there and
+// what is left over.
+func (s *sweeper) zone(ctx context.Context, zone uint16) (denied, left []tracked, err error) {
+	begun := time.Now()
+	connections, denied, left, err := s.judge(ctx, zone)
 	if swept := s.e.cfg.Hooks.Swept; swept != nil && err == nil {
-		swept(Swept{Zone: zone, Connections: connections, Cut: int(s.cut.Load() - before), Leftovers: len(left), Took: time.Since(begun)})
+		swept(Swept{Zone: zone, Connections: connections, Denied: len(denied), Leftovers: len(left), Took: time.Since(begun)})
 	}
-	return left, err
+	return denied, left, err
 }
 
-// judge dumps, judges and flushes, and returns how many connections there were.
-// What would now be denied is removed, so that its next packet is judged as a new
-// connection's. What belongs to an endpoint or a pod that is gone is returned:
-// nothing is let through by it that would be denied.
-func (s *sweeper) judge(ctx context.Context, zone uint16) (int, []tracked, error) {
+// judge dumps and judges, and returns how many connections there were. What would now
+// be denied is to be removed, so that its next packet is judged as a new connection's.
+// Less urgent is what is left of an endpoint or a pod that is gone: nothing is let
+// through by it that would be denied.
+func (s *sweeper) judge(ctx context.Context, zone uint16) (n int, denied, left []tracked, err error) {
 	entries, err := s.connections.Dump(ctx, zone)
 	if err != nil || len(entries) == 0 {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
-	var denied, strays, stale []tracked
+	var strays, stale []tracked
 	err = s.e.Look(ctx, func(v View) {
 		for _, c := range entries {
 			switch p, conn := v.e.pipeline, connectionOf(c); {
 			case p.Stale(conn):
-				stale = append(stale, tracked{zone, c.Orig})
+				stale = append(stale, tracked{zone: zone, orig: c.Orig})
 			case !p.Judge(conn).Allowed:
-				denied = append(denied, tracked{zone, c.Orig})
+				pod := conn.Src
+				if _, here := p.PortByAddr(pod); !here {
+					pod = conn.Dst
+				}
+				denied = append(denied, tracked{zone, c.Orig, pod})
 			case p.Stray(balancedOf(c)):
-				strays = append(strays, tracked{zone, c.Orig})
+				strays = append(strays, tracked{zone: zone, orig: c.Orig})
 			}
 		}
 	})
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
-	err = s.removeAll(ctx, denied)
 	// Those of endpoints first: their clients may be there.
-	return len(entries), append(strays, stale...), err
+	return len(entries), denied, append(strays, stale...), nil
+}
+
+// inTurns orders connections so that each pod has its turn: those of a pod that has
+// many do not come before all others'.
+func inTurns(all []tracked) []tracked {
+	type turn struct {
+		tracked
+		n int
+	}
+	turns, had := make([]turn, len(all)), map[netip.Addr]int{}
+	for i, c := range all {
+		turns[i] = turn{c, had[c.pod]}
+		had[c.pod]++
+	}
+	slices.SortStableFunc(turns, func(a, b turn) int { return cmp.Compare(a.n, b.n) })
+	for i := range turns {
+		all[i] = turns[i].tracked
+	}
+	return all
 }
 
 // removeAll removes connections. One that it can't remove stops it from none of the

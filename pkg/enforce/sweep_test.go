@@ -236,3 +236,55 @@ func TestAConnectionThatCanNotBeRemovedKeepsNoOtherOpen(t *testing.T) {
 	b.sync(e)
 	eventually(t, func() bool { return slices.Equal(ports(), []uint16{port, port}) })
 }
+
+// A pod may have as many connections as it likes. When they are all denied at once
+// the cuts of others do not wait until they are gone.
+func TestCutsDoNotWaitForAPodOfManyConnections(t *testing.T) {
+	b := newBed(t)
+	e, stop := b.run(nil) // it sweeps nothing
+	b.tell(e)
+	b.sync(e)
+	const many = 1500
+	b.syn("b", "a", 80)
+	for i := range uint16(many) {
+		b.syn("c", "a", 1000+i)
+	}
+	left := func() int {
+		entries, err := connections{b: b}.Dump(b.context(), flows.ZoneIPv4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	eventually(t, func() bool { return left() == many+1 })
+	stop()
+
+	isolate := func(name, app string, direction networkingv1.PolicyType) cluster.Event {
+		return cluster.Event{Policy: &networkingv1.NetworkPolicy{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
+			Spec: networkingv1.NetworkPolicySpec{
+				PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": app}}, PolicyTypes: []networkingv1.PolicyType{direction},
+			},
+		}}
+	}
+	const begun = 10
+	o := &ordered{connections: connections{b: b}, dead: "10.0.0.4"} // listed first
+	o.removed = func(n int) {
+		if n == begun {
+			e.Emit([]cluster.Event{isolate("shut", "a", networkingv1.PolicyTypeIngress)})
+			b.sync(e)
+		}
+	}
+	e, _ = b.run(o)
+	for _, p := range pods {
+		e.TellPort(b.ports[p])
+	}
+	e.SetNode(b.node)
+	e.Emit(append(cluster3(), isolate("mute", "c", networkingv1.PolicyTypeEgress), cluster.Event{Synced: true}))
+	b.sync(e)
+	eventually(t, func() bool { return left() == 0 })
+	const most = 1000 // at once
+	if n := o.place("10.0.0.3"); n < begun || n > begun+most {
+		t.Errorf("what was denied after %d were removed was removed after %d of %d", begun, n, many)
+	}
+}
