@@ -64,8 +64,14 @@ func (r *reader) Collect(ch chan<- prometheus.Metric) {
 	value(vswitchdRestarts, float64(n))
 	value(openflowLost, float64(r.OpenFlowLost()))
 	if tables, err := r.FlowsByTable(ctx); err == nil {
+		// Somebody else may have flows in tables that have no name here, and nothing is
+		// gathered at all where two metrics have the same labels.
+		byName := map[string]int{}
 		for t, n := range tables {
-			value(flowsByTable, float64(n), flows.Table(t).String())
+			byName[flows.Table(t).String()] += n
+		}
+		for name, n := range byName {
+			value(flowsByTable, float64(n), name)
 		}
 	}
 	r.enforcer(ctx, value)
