@@ -133,6 +133,7 @@ func (p *Pipeline) lead(k BalancerKey, b *Balancer, f front) (Cookie, []ovs.Acti
 	}
 	actions := []ovs.Action{
 		flow.SetMasked(regSource, sourceBalanced, sourceBalanced), flow.Set(regFrontend, p.balancers.fronts.id(f)),
+		flow.Set(regEgressPage, 0), // EgressPeer loads it anew
 	}
 	if b.Affinity > 0 {
 		actions = append(actions, ovs.Resubmit(0, int(TableServiceAffinity)), gotoTable(TableServiceEndpoint))

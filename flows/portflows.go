@@ -57,6 +57,13 @@ func (p *Pipeline) portFlows(pt *port) []*Flow {
 		add(TableEgressPeer, 285, flow.IPProtocol(a), n, append([]ovs.Match{flow.IsMasked(regSource, sourceBalanced, sourceBalanced)},
 			match(flow.DstField(a), a.String())...), flow.SetMasked(regSource, back, back), gotoTable(TableRoute))
 	}
+	// What ConntrackState noted of a balanced connection may be older than the rules
+	// it now comes to: the switch keeps it in a cache while the datapath works out
+	// the hash that its group goes by.
+	if subject := p.subject(pt, Egress); len(subject) > 0 && len(p.node.ServiceHops) > 0 {
+		add(TableEgressPeer, 275, "", n, []ovs.Match{flow.IsMasked(regSource, sourceBalanced, sourceBalanced), flow.Is(regEgressPage, 0)},
+			append(subject, ovs.Resubmit(0, int(TableEgressPeer)))...)
+	}
 	add(TableConntrackState, 200, "", n, match("ct_state", "+new+trk"), p.enter(pt, Egress)...)
 	for _, proto := range p.node.judgedAlways() {
 		add(TableConntrackState, 295, proto, n, match("ct_state", "+est-rpl+trk"), p.enter(pt, Egress)...)
@@ -89,19 +96,21 @@ func (p *Pipeline) portFlows(pt *port) []*Flow {
 // enter loads the port's subject identity and first page of one direction and
 // goes where its verdict begins.
 func (p *Pipeline) enter(pt *port, d Direction) []ovs.Action {
+	if d == Egress {
+		return append(p.subject(pt, d), gotoTable(TableServiceLB))
+	}
+	return append(p.subject(pt, d), gotoTable(TableIngressPeer))
+}
+
+// subject loads the port's subject identity and first page of one direction, if it
+// has rules.
+func (p *Pipeline) subject(pt *port, d Direction) []ovs.Action {
 	r, class := regsOf[d], pt.class[d]
 	entry := p.sides[d].rules.Entry(class)
-	if pt.Pending {
-		entry = 0
+	if entry == 0 || pt.Pending {
+		return nil
 	}
-	var actions []ovs.Action
-	if entry != 0 {
-		actions = append(actions, flow.Set(r.subject, class), flow.Set(r.page, entry))
-	}
-	if d == Egress {
-		return append(actions, gotoTable(TableServiceLB))
-	}
-	return append(actions, gotoTable(TableIngressPeer))
+	return []ovs.Action{flow.Set(r.subject, class), flow.Set(r.page, entry)}
 }
 
 // peerFlow loads the identity of a pod's address as the other side of a

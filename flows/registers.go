@@ -11,7 +11,8 @@ const (
 	// regOutput is the OpenFlow port the packet leaves by; written by Route.
 	regOutput flow.Reg = 1
 	// regEgressSubject and regIngressSubject are the subject identities of source
-	// and destination; written by ConntrackState and Route.
+	// and destination; written by ConntrackState and Route, of balanced connections
+	// anew by EgressPeer.
 	regEgressSubject  flow.Reg = 2
 	regIngressSubject flow.Reg = 3
 	// regEgressPeer and regIngressPeer are the identities of the other side's

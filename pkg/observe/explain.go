@@ -2,6 +2,7 @@ package observe
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -202,6 +203,9 @@ func meaning(v enforce.View, table flows.Table, c flows.Cookie, s trace.Step) st
 	case flows.TableEgressPeer, flows.TableIngressPeer:
 		if strings.Contains(s.Match, "in_port") && c.Kind() == flows.KindNode {
 			return "comes from the node itself: always allowed"
+		}
+		if c.Kind() == flows.KindPort && slices.Contains(s.Actions, "resubmit(,"+strconv.Itoa(int(table))+")") {
+			return "the rules of its pod are asked about the endpoint"
 		}
 		if s.Priority > 0 {
 			return "needs no look at the other end"
