@@ -44,8 +44,11 @@ func (e *Enforcer) apply(delta flows.Delta) (changes flows.Changes, whole bool) 
 	if delta.Node != nil {
 		enter(flows.Delta{Node: delta.Node})
 	}
-	for _, r := range delta.Remotes {
-		enter(flows.Delta{Remotes: []flows.RemoteChange{r}})
+	// What goes from one to another is refused by itself as long as the other has it.
+	if enter(flows.Delta{Remotes: delta.Remotes}) != nil {
+		for _, r := range delta.Remotes {
+			enter(flows.Delta{Remotes: []flows.RemoteChange{r}})
+		}
 	}
 	for _, b := range delta.Blocks {
 		enter(flows.Delta{Blocks: []flows.BlockChange{b}})
@@ -54,16 +57,8 @@ func (e *Enforcer) apply(delta flows.Delta) (changes flows.Changes, whole bool) 
 	for _, r := range delta.Rules {
 		enter(flows.Delta{Rules: []flows.RuleChange{r}})
 	}
-	for _, going := range []bool{true, false} {
-		for _, b := range delta.Balancers {
-			if (b.Balancer == nil) != going {
-				continue
-			}
-			if enter(flows.Delta{Balancers: []flows.BalancerChange{b}}) != nil {
-				// What it was before may lead to who does not serve it any more.
-				enter(flows.Delta{Balancers: []flows.BalancerChange{{Key: b.Key}}})
-			}
-		}
+	if enter(flows.Delta{Balancers: delta.Balancers}) != nil {
+		enterEach(enter, delta.Balancers)
 	}
 	// What goes makes room for what comes.
 	for _, going := range []bool{true, false} {
@@ -79,6 +74,21 @@ func (e *Enforcer) apply(delta flows.Delta) (changes flows.Changes, whole bool) 
 		}
 	}
 	return flows.Changes{}, false
+}
+
+// enterEach enters balancers one by one.
+func enterEach(enter func(flows.Delta) error, balancers []flows.BalancerChange) {
+	for _, going := range []bool{true, false} {
+		for _, b := range balancers {
+			if (b.Balancer == nil) != going {
+				continue
+			}
+			if enter(flows.Delta{Balancers: []flows.BalancerChange{b}}) != nil {
+				// What it was before may lead to who does not serve it any more.
+				enter(flows.Delta{Balancers: []flows.BalancerChange{{Key: b.Key}}})
+			}
+		}
+	}
 }
 
 // outcome is the answer to a request that the turn has dealt with.

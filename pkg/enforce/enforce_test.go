@@ -231,6 +231,55 @@ func TestAPortWithAnotherPortsAddressStaysShutAndNothingElseDoes(t *testing.T) {
 	}
 }
 
+// What is refused of one thing must not make another lose its turn: a frontend may go
+// from one Service to another, a range from one node to another.
+func TestWhatGoesFromOneToAnotherBesideAPortThatStaysShutArrives(t *testing.T) {
+	b := newBed(t)
+	b.services = true
+	b.node.ServiceHops, b.node.TunnelOFPort = []netip.Addr{netip.MustParseAddr("169.254.0.252")}, 100
+	e, _ := b.run(nil)
+	b.tell(e)
+	thief := b.ports["c"]
+	thief.Addrs = b.ports["a"].Addrs
+	if err := e.SetPort(b.context(), thief); err == nil {
+		t.Fatal("no error for a port with an address that another has")
+	}
+	at := netip.MustParseAddrPort("203.0.113.7:80")
+	service := func(name string, cluster4 string, external ...netip.Addr) cluster.Event {
+		return cluster.Event{Service: &cluster.Service{
+			Key: cluster.Key{Namespace: "shop", Name: name}, ClusterIPs: []netip.Addr{netip.MustParseAddr(cluster4)}, ExternalIPs: external,
+			Ports: []cluster.ServicePort{{Protocol: "TCP", Port: at.Port()}},
+		}}
+	}
+	remote := func(tunnel, cidr string) flows.Remote {
+		return flows.Remote{Tunnel: netip.MustParseAddr(tunnel), PodCIDRs: []netip.Prefix{netip.MustParsePrefix(cidr)}}
+	}
+	e.SetRemote("n3", remote("192.0.2.3", "10.0.1.0/24"))
+	e.Emit([]cluster.Event{service("old", "10.96.0.1", at.Addr()), service("new", "10.96.0.2")})
+	b.sync(e)
+	// All at once.
+	if err := e.Look(b.context(), func(enforce.View) {
+		e.SetRemote("n2", remote("192.0.2.2", "10.0.1.0/24"))
+		e.SetRemote("n3", remote("192.0.2.3", "10.0.2.0/24"))
+		e.Emit([]cluster.Event{service("old", "10.96.0.1"), service("new", "10.96.0.2", at.Addr())})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	b.sync(e)
+	if err := e.Look(b.context(), func(v enforce.View) {
+		if key, _ := v.Pipeline().BalancerAt(flows.TCP, at); key != "shop/new:80/tcp/ipv4" {
+			t.Errorf("%s is of %q", at, key)
+		}
+		for addr, want := range map[string]string{"10.0.1.5": "n2", "10.0.2.5": "n3"} {
+			if name, _, _ := v.Pipeline().RemoteByAddr(netip.MustParseAddr(addr)); name != want {
+				t.Errorf("%s is behind %q, want %s", addr, name, want)
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestLostFlowsAreWrittenAgain(t *testing.T) {
 	b := newBed(t)
 	e, _ := b.run(nil)
