@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-cni/sluice/pkg/cluster"
 	"github.com/sluice-cni/sluice/pkg/cni"
 	"github.com/sluice-cni/sluice/pkg/cni/wire"
+	"github.com/sluice-cni/sluice/pkg/entry"
 	"github.com/sluice-cni/sluice/pkg/ipam"
 	"github.com/sluice-cni/sluice/pkg/nodes"
 	"github.com/sluice-cni/sluice/pkg/route"
@@ -189,11 +190,13 @@ func (n *node) setup(ctx context.Context) error {
 		TunnelOFPort: state.TunnelOFPort, TunnelSources: plan.TunnelSources,
 		UserspaceConntrack: n.userspace(), HostsAnswerND: !n.userspace(),
 	}
+	var services entry.Local
 	if n.services != nil {
 		told.ServiceHops, told.ServiceSources = hopsOf(gateways), n.pool.ServiceSources()
-		if told.ServiceCIDRs, err = n.serviceCIDRs(); err != nil {
+		if services, err = n.localOf(told, plan.PodCIDRs); err != nil {
 			return err
 		}
+		told.ServiceCIDRs, _ = services.Whole() // the loop of Services tells of the problems
 	}
 	if !reflect.DeepEqual(told, n.told) {
 		n.a.enforcer.SetNode(*told)
@@ -204,7 +207,7 @@ func (n *node) setup(ctx context.Context) error {
 		return err
 	}
 	if n.services != nil {
-		n.services.setLocal(n.localOf(gateways, addrs, plan.PodCIDRs, told.ServiceCIDRs))
+		n.services.setLocal(services)
 	}
 	err = n.reach(ctx, plan, local)
 	n.keep(bridge, route.Gateway{Name: cfg.Gateway, Addrs: prefixes, MTU: plan.MTU}, local, plan)

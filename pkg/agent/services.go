@@ -225,13 +225,14 @@ func (n *node) serviceCIDRs() ([]netip.Prefix, error) {
 	return slices.Compact(out), nil
 }
 
-// localOf is what the node knows of addresses. It belongs to the node's loop.
-func (n *node) localOf(gateways, own []netip.Addr, pods, ranges []netip.Prefix) entry.Local {
+// localOf is what the node knows of addresses.
+func (n *node) localOf(now *flows.Node, pods []netip.Prefix) (entry.Local, error) {
+	ranges, err := n.serviceCIDRs()
 	nodes := n.cluster.Addrs()
-	for _, a := range own {
+	for _, a := range now.Addrs {
 		nodes[a] = true
 	}
-	return entry.Local{Sources: gateways, Bridge: n.told.ServiceSources, Ranges: ranges, Nodes: nodes, Pods: pods}
+	return entry.Local{Sources: now.Gateways, Bridge: now.ServiceSources, Ranges: ranges, Nodes: nodes, Pods: pods}, err
 }
 
 // hopsOf are the ServiceHops of the families that have a gateway.

@@ -30,7 +30,7 @@ type Local struct {
 // of them can't be done, in order.
 func (t *Table) State(l Local) (state *route.ServiceState, problems []string) {
 	b := builder{local: l, state: &route.ServiceState{Sources: l.Sources, Bridge: l.Bridge, Shared: map[route.AddressPort]netip.AddrPort{}}}
-	b.ranges()
+	b.state.Ranges, b.problems = l.Whole()
 	for _, key := range slices.Sorted(maps.Keys(t.balancers)) {
 		b.add(key, t.balancers[key])
 	}
@@ -52,24 +52,30 @@ func (b *builder) problem(format string, args ...any) {
 	b.problems = append(b.problems, fmt.Sprintf(format, args...))
 }
 
-// ranges takes over the ranges that hold nobody else's address.
-func (b *builder) ranges() {
-	for _, r := range b.local.Ranges {
-		if i := slices.IndexFunc(b.local.Pods, r.Overlaps); i >= 0 {
-			b.problem("the range %s of Services overlaps %s of pods: its addresses are led to the bridge one by one", r, b.local.Pods[i])
+// Whole returns those of the ranges that hold nobody else's address, and of each other
+// one why it is none of them. What no Service has is Services' in those alone: kernel
+// and bridge have to agree on that, as the one sends back what the other would let
+// through.
+func (l Local) Whole() (ranges []netip.Prefix, problems []string) {
+	for _, r := range l.Ranges {
+		why := ""
+		if i := slices.IndexFunc(l.Pods, r.Overlaps); i >= 0 {
+			why = fmt.Sprintf("overlaps %s of pods", l.Pods[i])
+		} else if a := l.nodeIn(r); a.IsValid() {
+			why = fmt.Sprintf("contains the address %s of a node", a)
+		}
+		if why != "" {
+			problems = append(problems, fmt.Sprintf("the range %s of Services %s: its addresses are led to the bridge one by one", r, why))
 			continue
 		}
-		if a := b.nodeIn(r); a.IsValid() {
-			b.problem("the range %s of Services contains the address %s of a node: its addresses are led to the bridge one by one", r, a)
-			continue
-		}
-		b.state.Ranges = append(b.state.Ranges, r)
+		ranges = append(ranges, r)
 	}
+	return ranges, problems
 }
 
 // nodeIn returns the first address of a node that lies in a range.
-func (b *builder) nodeIn(r netip.Prefix) (first netip.Addr) {
-	for a := range b.local.Nodes {
+func (l Local) nodeIn(r netip.Prefix) (first netip.Addr) {
+	for a := range l.Nodes {
 		if r.Contains(a) && (!first.IsValid() || a.Less(first)) {
 			first = a
 		}
