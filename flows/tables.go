@@ -131,3 +131,13 @@ func TablePrefixes() map[uint8][]string {
 	}
 	return prefixes
 }
+
+// maxLearned is how many clients the switch remembers the endpoints of. Who comes from
+// outside may come from any number of addresses, each of which it would else keep for
+// as long as the affinity lasts.
+const maxLearned = 1 << 16
+
+// TableLimits returns how many flows tables hold at most that the switch itself adds
+// flows to, by number. The client whose time is over first is forgotten: the group it
+// is led to chooses by its address, most likely the same endpoint again.
+func TableLimits() map[uint8]int { return map[uint8]int{uint8(TableServiceAffinity): maxLearned} }

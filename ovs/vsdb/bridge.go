@@ -48,6 +48,10 @@ type Bridge struct {
 	// all others apart. They apply only if Tables is set. Tables that are not here
 	// have Open vSwitch's default, nw_dst and nw_src.
 	Prefixes map[uint8][]string
+	// Limits are how many flows a table holds at most: one more takes the place of
+	// that whose timeout runs out first. They are for flows that the switch adds by
+	// itself, and apply only if Tables is set. Tables that are not here have none.
+	Limits map[uint8]int
 }
 
 // Tunnel is a tunnel port whose ends are set flow by flow
@@ -143,7 +147,21 @@ func (b *Bridge) validate() error {
 			return fmt.Errorf("field Prefixes: %d fields for table %d, at most 3", len(fields), table)
 		}
 	}
+	for table, limit := range b.Limits {
+		if limit < 1 {
+			return fmt.Errorf("field Limits: %d flows for table %d, at least 1", limit, table)
+		}
+	}
 	return nil
+}
+
+// flowTable is what a table's row has to say.
+func (b *Bridge) flowTable(number uint8) flowTableRow {
+	row := flowTableRow{Name: ptr(b.Tables[number]), Prefixes: sorted(b.Prefixes[number])}
+	if limit, limited := b.Limits[number]; limited {
+		row.FlowLimit, row.OverflowPolicy = &limit, ptr("evict")
+	}
+	return row
 }
 
 // commit writes the plan and returns the number ovs-vswitchd will show in

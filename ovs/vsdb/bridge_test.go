@@ -3,6 +3,7 @@ package vsdb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -124,6 +125,41 @@ func TestTableNamesAndPrefixesReachOpenFlow(t *testing.T) {
 	}
 	if text := dump(); !strings.Contains(text, `table 2 ("Tracking")`) || strings.Contains(text, "Output") {
 		t.Errorf("tables kept their names:\n%s", text)
+	}
+}
+
+func TestATableThatIsFullForgetsTheFlowThatRunsOutFirst(t *testing.T) {
+	s, db := open(t, sandbox.Dummy)
+	b := testBridge
+	b.Limits = map[uint8]int{2: 2}
+	if err := db.EnsureBridge(within(t, timeout), b); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := db.Compare(within(t, timeout), b); err != nil || len(found) > 0 {
+		t.Errorf("it is not as it should be: %q, %v", found, err)
+	}
+	// The switch learns of each client, the first to be forgotten soonest.
+	for i, seconds := range []int{100, 300, 200, 400} {
+		sandboxtest.Run(t, s, "ovs-ofctl", "-O", "OpenFlow15", "add-flow", "br-sluice",
+			fmt.Sprintf("ip,nw_src=10.0.0.%d,actions=learn(table=2,idle_timeout=%d,eth_type=0x800,NXM_OF_IP_SRC[])", i, seconds))
+		sandboxtest.Run(t, s, "ovs-appctl", "ofproto/trace", "br-sluice", fmt.Sprintf("in_port=LOCAL,ip,nw_src=10.0.0.%d", i), "-generate")
+	}
+	learned := sandboxtest.Run(t, s, "ovs-ofctl", "-O", "OpenFlow15", "--no-stats", "dump-flows", "br-sluice", "table=2")
+	for i, there := range []bool{false, true, false, true} {
+		if strings.Contains(learned, fmt.Sprintf("nw_src=10.0.0.%d ", i)) != there {
+			t.Errorf("10.0.0.%d: want it there: %v, in\n%s", i, there, learned)
+		}
+	}
+	// One that has no limit any more.
+	b.Limits = nil
+	if found, err := db.Compare(within(t, timeout), b); err != nil || len(found) != 1 {
+		t.Errorf("a limit that should not be there: %q, %v", found, err)
+	}
+	if err := db.EnsureBridge(within(t, timeout), b); err != nil {
+		t.Fatal(err)
+	}
+	if limits := vsctl(t, s, "--columns=flow_limit", "--bare", "find", "flow_table", "name=Conntrack"); strings.TrimSpace(limits) != "" {
+		t.Errorf("the limit is still %q", limits)
 	}
 }
 

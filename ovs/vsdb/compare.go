@@ -51,7 +51,7 @@ func (c *comparison) column(row, name, is, want string) {
 	}
 }
 
-// tables compares the names and prefixes of the OpenFlow tables.
+// tables compares the names, prefixes and limits of the OpenFlow tables.
 func (c *comparison) tables(b Bridge, have map[int]string) {
 	for _, number := range slices.Sorted(maps.Keys(b.Tables)) {
 		row := flowTableRow{UUID: have[int(number)]}
@@ -60,8 +60,10 @@ func (c *comparison) tables(b Bridge, have map[int]string) {
 			c.differ("%s: has no name, should be %q", name, b.Tables[number])
 			continue
 		}
-		c.column(name, "name", text(row.Name), b.Tables[number])
-		c.column(name, "prefixes", fmt.Sprint(sorted(row.Prefixes)), fmt.Sprint(sorted(b.Prefixes[number])))
+		want := b.flowTable(number)
+		c.column(name, "name", text(row.Name), text(want.Name))
+		c.column(name, "prefixes", fmt.Sprint(sorted(row.Prefixes)), fmt.Sprint(want.Prefixes))
+		c.column(name, "flow_limit", row.limit(), want.limit())
 	}
 }
 

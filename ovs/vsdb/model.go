@@ -69,6 +69,10 @@ type flowTableRow struct {
 	UUID     string   `ovsdb:"_uuid"`
 	Name     *string  `ovsdb:"name"`
 	Prefixes []string `ovsdb:"prefixes"`
+	// FlowLimit is how many flows the table holds, OverflowPolicy what is done with
+	// one more: "refuse" or "evict".
+	FlowLimit      *int    `ovsdb:"flow_limit"`
+	OverflowPolicy *string `ovsdb:"overflow_policy"`
 }
 
 func databaseModel() (model.ClientDBModel, error) {
@@ -99,6 +103,6 @@ func monitored() []client.MonitorOption {
 		client.WithTable(&port, &port.Name, &port.Interfaces, &port.ExternalIDs),
 		client.WithTable(&iface, &iface.Name, &iface.Type, &iface.OFPort, &iface.Error, &iface.MAC,
 			&iface.MACInUse, &iface.MTURequest, &iface.Options),
-		client.WithTable(&table, &table.Name, &table.Prefixes),
+		client.WithTable(&table, &table.Name, &table.Prefixes, &table.FlowLimit, &table.OverflowPolicy),
 	}
 }

@@ -187,7 +187,7 @@ func (p *plan) port(bridge string, attached []string, name string, ids map[strin
 	return p.try(p.session.client.Where(&iface).Update(&want, fields...))
 }
 
-// flowTables plans the rows of the tables' names and prefixes and returns what
+// flowTables plans the rows of the tables' names, prefixes and limits and returns what
 // the bridge should refer to. A row that says the right thing stays; any other
 // is replaced and not changed, as another bridge may refer to it.
 func (p *plan) flowTables(have map[int]string, b Bridge) (map[int]string, error) {
@@ -196,19 +196,33 @@ func (p *plan) flowTables(have map[int]string, b Bridge) (map[int]string, error)
 	}
 	refs := make(map[int]string, len(b.Tables))
 	for _, number := range slices.Sorted(maps.Keys(b.Tables)) {
-		name, prefixes := b.Tables[number], sorted(b.Prefixes[number])
-		row := flowTableRow{UUID: have[int(number)]}
-		if row.UUID != "" && get(p.session, flowTableTable, &row) && same(row.Name, &name) && slices.Equal(sorted(row.Prefixes), prefixes) {
+		row, want := flowTableRow{UUID: have[int(number)]}, b.flowTable(number)
+		if row.UUID != "" && get(p.session, flowTableTable, &row) && row.says(want) {
 			refs[int(number)] = row.UUID
 			continue
 		}
-		row = flowTableRow{UUID: fmt.Sprintf("table_%d", number), Name: &name, Prefixes: prefixes}
+		row = want
+		row.UUID = fmt.Sprintf("table_%d", number)
 		if err := p.try(p.session.client.Create(&row)); err != nil {
 			return nil, fmt.Errorf("table %d: %w", number, err)
 		}
 		refs[int(number)] = row.UUID
 	}
 	return refs, nil
+}
+
+// says reports whether a row says what another does.
+func (r *flowTableRow) says(want flowTableRow) bool {
+	return text(r.Name) == text(want.Name) && slices.Equal(sorted(r.Prefixes), want.Prefixes) &&
+		r.limit() == want.limit()
+}
+
+// limit is the limit in words.
+func (r *flowTableRow) limit() string {
+	if r.FlowLimit == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d, then %s", *r.FlowLimit, text(r.OverflowPolicy))
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -158,7 +158,7 @@ func (n *node) setup(ctx context.Context) error {
 	gateways, prefixes := gatewaysOf(cidrs)
 	bridge := vsdb.Bridge{
 		Name: cfg.Bridge, DatapathType: n.datapath, Gateway: cfg.Gateway, GatewayMAC: gatewayMAC(gateways), MTU: plan.MTU,
-		Tunnel: n.tunnel(), Tables: flows.TableNames(), Prefixes: flows.TablePrefixes(),
+		Tunnel: n.tunnel(), Tables: flows.TableNames(), Prefixes: flows.TablePrefixes(), Limits: flows.TableLimits(),
 	}
 	if err := n.a.db.EnsureBridge(ctx, bridge); err != nil {
 		return err

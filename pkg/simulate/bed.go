@@ -88,7 +88,7 @@ func Start(ctx context.Context, o Options) (b *Bed, err error) {
 	}
 	bridge := vsdb.Bridge{
 		Name: bridgeName, DatapathType: vsdb.DatapathDummy, Gateway: gatewayName,
-		GatewayMAC: net.HardwareAddr{0x0a, 0x58, 0, 0, 0, 1}, Tables: flows.TableNames(), Prefixes: flows.TablePrefixes(),
+		GatewayMAC: net.HardwareAddr{0x0a, 0x58, 0, 0, 0, 1}, Tables: flows.TableNames(), Prefixes: flows.TablePrefixes(), Limits: flows.TableLimits(),
 	}
 	if err := b.db.EnsureBridge(ctx, bridge); err != nil {
 		return b, err

@@ -45,7 +45,7 @@ func newSwitchboardOn(ctx context.Context, datapath string) (_ *switchboard, err
 	defer db.Close()
 	if err := db.EnsureBridge(ctx, vsdb.Bridge{
 		Name: "br-sluice", DatapathType: datapath, Gateway: "sluice0", GatewayMAC: nodeOf().GatewayMAC,
-		Tables: flows.TableNames(), Prefixes: flows.TablePrefixes(),
+		Tables: flows.TableNames(), Prefixes: flows.TablePrefixes(), Limits: flows.TableLimits(),
 	}); err != nil {
 		return nil, err
 	}
