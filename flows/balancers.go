@@ -3,6 +3,7 @@ package flows
 import (
 	"cmp"
 	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -156,8 +157,8 @@ func strands(old, now *Balancer) bool {
 		return now != nil && now.Protocol != TCP // its addresses may have been refused
 	case old.Protocol == TCP:
 		return false
-	case now == nil:
-		return true
+	case now == nil, !maps.Equal(old.spots(), now.spots()):
+		return true // a frontend may have gone to another, or come from there
 	}
 	for s, eps := range old.Endpoints {
 		if len(eps) == 0 && len(now.Endpoints[s]) > 0 {

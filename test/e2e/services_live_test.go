@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sluice-cni/sluice/test/bed"
 )
@@ -75,6 +76,47 @@ func TestUDPSocketIsLedOnWhenItsEndpointGoes(t *testing.T) {
 		for _, c := range sockets {
 			again(t, c, &serving.Host)
 		}
+	}
+}
+
+func TestUDPSocketIsLedOnWhenItsFrontendGoesToAnotherService(t *testing.T) {
+	n := sharedNode(t)
+	t.Parallel()
+	n.logIfFailed(t)
+	const ns = "handover"
+	n.namespace(t, ns, nil)
+	one, two, client := n.pod(t, ns, "one", nil), n.pod(t, ns, "two", nil), n.pod(t, ns, "client", nil)
+	tells(t, &one.Host)
+	tells(t, &two.Host)
+	external := []string{"192.0.2.79", "2001:db8:2::79"}
+	has := n.service(t, ns, "a", func(s *corev1.ServiceSpec) { s.ExternalIPs = external })
+	gets := n.service(t, ns, "b", nil)
+	n.serves(t, ns, "a", &one.Host)
+	n.serves(t, ns, "b", &two.Host)
+	var sockets []net.Conn
+	for _, a := range external {
+		c, err := client.Dial(within(t), "udp", netip.AddrPortFrom(netip.MustParseAddr(a), 80))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		again(t, c, &one.Host)
+		sockets = append(sockets, c)
+	}
+	// More than once: connections are looked through for what was before, too.
+	for _, next := range []*bed.Pod{two, one, two, one} {
+		has.Spec.ExternalIPs, gets.Spec.ExternalIPs = nil, external
+		for _, s := range []*corev1.Service{has, gets} {
+			now, err := n.api.Client().CoreV1().Services(ns).Update(within(t), s, metav1.UpdateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			*s = *now
+		}
+		for _, c := range sockets {
+			again(t, c, &next.Host)
+		}
+		has, gets = gets, has
 	}
 }
 
