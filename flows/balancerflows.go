@@ -209,6 +209,10 @@ func commit(zone uint16, nat string) ovs.Action {
 		zone, nat, regEgressRule.NXM(), regIngressRule.NXM(), regSource))
 }
 
+// balancedByGateway matches packets of the node's own and of outside connections to
+// frontends.
+var balancedByGateway = flow.IsMasked(regSource, sourceGateway|sourceBalanced, sourceKindMask|sourceBalanced)
+
 // serviceFlows are the flows for Services that do not depend on which there are.
 func (n *Node) serviceFlows() []*Flow {
 	var fs []*Flow
@@ -221,7 +225,6 @@ func (n *Node) serviceFlows() []*Flow {
 			match(flow.DstField(a), cidr.Masked().String()), n.refuse()...))
 	}
 	gw := n.GatewayOFPort
-	balanced := flow.IsMasked(regSource, sourceGateway|sourceBalanced, sourceKindMask|sourceBalanced)
 	for i, proto := range ipFamilies {
 		fromHop := slices.ContainsFunc(n.ServiceHops, func(a netip.Addr) bool { return a.Is4() == (i == 0) })
 		if !fromHop {
@@ -229,7 +232,7 @@ func (n *Node) serviceFlows() []*Flow {
 		}
 		// The node's own and outside connections to an endpoint that is no pod of here.
 		toGateway := []ovs.Action{flow.SetText(n.GatewayMAC.String(), "eth_dst"), flow.Set(regOutput, gw), gotoTable(TableIngressPeer)}
-		add(TableRoute, 55, proto, 0, []ovs.Match{balanced}, toGateway...)
+		add(TableRoute, 55, proto, 0, []ovs.Match{balancedByGateway}, toGateway...)
 		add(TableRoute, 221, proto, 0, match("ct_state", "+rpl+trk", "ct_mark",
 			fmt.Sprintf("%#x/%#x", sourceGateway|sourceBalanced, sourceKindMask|sourceBalanced)), toGateway...)
 	}
@@ -245,7 +248,7 @@ func (n *Node) serviceFlows() []*Flow {
 	for _, out := range []uint32{gw, n.TunnelOFPort} {
 		if out != 0 {
 			// The answers would else come to the node's stack, or not through this bridge.
-			add(TableIngressPeer, 292, "", 0, []ovs.Match{balanced, flow.Is(regOutput, out)},
+			add(TableIngressPeer, 292, "", 0, []ovs.Match{balancedByGateway, flow.Is(regOutput, out)},
 				flow.SetMasked(regSource, sourceTranslated, sourceTranslated), gotoTable(TableCommit))
 		}
 	}

@@ -109,11 +109,18 @@ func (n *Node) tunnelFlows() []*Flow {
 	}
 	// A pod's own tunnel packet to another node, which the node's stack may give the
 	// node's address on its way, would be taken for this node's there: the pod could
-	// speak for any other. The ports are Geneve's (RFC 8926) and VXLAN's (RFC 7348).
-	for _, udp := range []ovs.Protocol{ovs.ProtocolUDPv4, ovs.ProtocolUDPv6} {
-		for _, port := range []string{"6081", "4789"} {
-			fs = append(fs, newFlow(TableRoute, 60, NewCookie(KindEncapsulated, 0), udp, 0,
-				append([]ovs.Match{flow.IsMasked(regSource, sourcePod, sourceKindMask)}, match("tp_dst", port)...), ovs.Drop()))
+	// speak for any other. So could anybody who is led to that node by a Service. The
+	// ports are Geneve's (RFC 8926) and VXLAN's (RFC 7348).
+	senders := []ovs.Match{flow.IsMasked(regSource, sourcePod, sourceKindMask)}
+	if len(n.ServiceHops) > 0 {
+		senders = append(senders, balancedByGateway)
+	}
+	for _, sender := range senders {
+		for _, udp := range []ovs.Protocol{ovs.ProtocolUDPv4, ovs.ProtocolUDPv6} {
+			for _, port := range []string{"6081", "4789"} {
+				fs = append(fs, newFlow(TableRoute, 60, NewCookie(KindEncapsulated, 0), udp, 0,
+					append([]ovs.Match{sender}, match("tp_dst", port)...), ovs.Drop()))
+			}
 		}
 	}
 	for _, proto := range n.judgedAlways() {

@@ -75,7 +75,7 @@ var (
 
 	allowed        = define(Counter, "sluice_attempts_allowed_total", "Attempts at a connection that a rule allowed. Those that need no rule are not counted.", "direction")
 	denied         = define(Counter, "sluice_attempts_denied_total", "Attempts at a connection that were denied because no rule allowed them at an isolated pod (isolation), or its policies were not known yet (pending).", "direction", "reason")
-	dropped        = define(Counter, "sluice_packets_dropped_total", "Packets dropped that begin no connection: from an address that is not the pod's (spoof), of no connection (invalid), to nothing that is there (unroutable), of the tunnel from a pod (encapsulated).", "reason")
+	dropped        = define(Counter, "sluice_packets_dropped_total", "Packets dropped that begin no connection: from an address that is not the pod's (spoof), of no connection (invalid), to nothing that is there (unroutable), of the tunnel but not from a node (encapsulated).", "reason")
 	ruleAttempts   = define(Counter, "sluice_rule_attempts_total", "Attempts at a connection that a rule allowed, by rule; only with ruleMetrics: true.", "namespace", "policy", "direction", "rule")
 	trafficCounted = define(Gauge, "sluice_traffic_counted", "1 if the datapath counts what connections carry.")
 	connections    = define(Counter, "sluice_connections_allowed_total", "Connections that a rule allowed; only where sluice_traffic_counted is 1.", "direction")

@@ -158,7 +158,7 @@ func meaning(v enforce.View, table flows.Table, c flows.Cookie, s trace.Step) st
 		}
 		return "not from the pod's own addresses: denied"
 	case flows.KindEncapsulated:
-		return "a packet of the tunnel between nodes, and from a pod: dropped"
+		return "a packet of the tunnel between nodes, and not from a node: dropped"
 	case flows.KindInvalid:
 		return "of no tracked connection, and begins none: denied"
 	case flows.KindUnroutable:

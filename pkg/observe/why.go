@@ -32,7 +32,7 @@ func Why(kind flows.Kind, from, to api.Endpoint, egress, ingress *api.Side) stri
 	case flows.KindUnroutable:
 		return fmt.Sprintf("nothing on this node has the address %s", to.Addr)
 	case flows.KindEncapsulated:
-		return "pods may not send packets of the tunnel between nodes out of the cluster"
+		return "neither pods nor Services may send packets of the tunnel between nodes out of the cluster"
 	case flows.KindInvalid:
 		return "the packet neither belongs to a tracked connection nor begins one"
 	}
