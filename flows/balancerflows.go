@@ -62,7 +62,7 @@ func (p *Pipeline) balancerFlows(k BalancerKey, b *Balancer) []*Flow {
 			at := netip.AddrPortFrom(a, f.Port)
 			to := append(match(flow.DstField(a), a.String()), match("tp_dst", fmt.Sprint(f.Port))...)
 			add := func(priority int, inPort uint32, src []ovs.Match, s Scope) {
-				cookie, actions := p.lead(k, b, front{b.Protocol, at, s})
+				cookie, actions := p.lead(k, b, front{b.Protocol, at, s, !f.Addr.IsValid()})
 				fs = append(fs, newFlow(TableServiceLB, priority, cookie, proto, inPort, append(src, to...), actions...))
 			}
 			hop := slices.Contains(n.ServiceHops, a)
@@ -282,7 +282,13 @@ func learn(k BalancerKey, b *Balancer, family netip.Addr) ovs.Action {
 }
 
 // hash names a frontend, an endpoint or a group on the bridge.
-func (f front) hash() uint64    { return keyHash(fmt.Sprint(f.protocol, f.at, f.scope)) }
+func (f front) hash() uint64 {
+	name := fmt.Sprint(f.protocol, f.at, f.scope)
+	if f.nodePort {
+		name += " node port"
+	}
+	return keyHash(name)
+}
 func (e endpoint) hash() uint64 { return keyHash(fmt.Sprint(e.protocol, e.at)) }
 func (g groupKey) hash() uint64 {
 	return partHash(keyHash(string(g.balancer)+string(rune('0'+g.scope))), g.part)

@@ -45,7 +45,7 @@ func (p *Pipeline) Stray(c Balanced) bool {
 func (p *Pipeline) BalancerAt(protocol uint8, at netip.AddrPort) (BalancerKey, bool) {
 	a := at.Addr()
 	k, ok := p.balancers.at[spot{protocol, at, a.Is6()}]
-	if !ok && p.node != nil && (slices.Contains(p.node.ServiceHops, a) || slices.Contains(p.node.Addrs, a)) {
+	if n := p.node; n != nil && (slices.Contains(n.ServiceHops, a) || !ok && slices.Contains(n.Addrs, a)) {
 		k, ok = p.balancers.at[spot{protocol, netip.AddrPortFrom(netip.Addr{}, at.Port()), a.Is6()}]
 	}
 	return k, ok

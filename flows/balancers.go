@@ -20,11 +20,13 @@ type balancers struct {
 	groups    *numbering[groupKey]
 }
 
-// front is a frontend at one address whose clients go to one scope.
+// front is a frontend at one address whose clients go to one scope. A node port and
+// another balancer's frontend may be at the same address.
 type front struct {
 	protocol uint8
 	at       netip.AddrPort
 	scope    Scope
+	nodePort bool
 }
 
 // endpoint is an endpoint of whatever balancers lead to it.
@@ -183,7 +185,8 @@ func frontsOf(b *Balancer, n *Node) iter.Seq[front] {
 		for _, f := range b.Frontends {
 			for _, a := range n.AddrsOf(f, family) {
 				at := netip.AddrPortFrom(a, f.Port)
-				if !yield(front{b.Protocol, at, f.Inside}) || f.Outside != f.Inside && !yield(front{b.Protocol, at, f.Outside}) {
+				nodePort := !f.Addr.IsValid()
+				if !yield(front{b.Protocol, at, f.Inside, nodePort}) || f.Outside != f.Inside && !yield(front{b.Protocol, at, f.Outside, nodePort}) {
 					return
 				}
 			}
@@ -191,9 +194,13 @@ func frontsOf(b *Balancer, n *Node) iter.Seq[front] {
 	}
 }
 
-// AddrsOf returns the addresses of a family that a frontend is at on the node.
+// AddrsOf returns the addresses of a family that a frontend is at on the node. At a
+// hop there are node ports alone, whatever addresses Services ask for.
 func (n *Node) AddrsOf(f Frontend, family netip.Addr) []netip.Addr {
-	if f.Addr.IsValid() {
+	switch {
+	case slices.Contains(n.ServiceHops, f.Addr):
+		return nil
+	case f.Addr.IsValid():
 		return []netip.Addr{f.Addr}
 	}
 	var out []netip.Addr
