@@ -118,6 +118,10 @@ const (
 // is away answers no OpenFlow; 100,000 flows take some seconds.
 const writeTime = time.Minute
 
+// maxHeard bounds how many events' latency is told of with one bundle. There may be
+// any number while the bridge can't be written.
+const maxHeard = 100_000
+
 // Run is the loop. It returns nil when ctx is done; the bridge's flows stay.
 func (e *Enforcer) Run(ctx context.Context) error {
 	defer close(e.done)
@@ -169,8 +173,8 @@ func (e *Enforcer) Run(ctx context.Context) error {
 // ready reports whether enough is known to write flows.
 func (e *Enforcer) ready() bool { return e.synced && (e.started || e.node != nil) }
 
-// absorb enters requests into the compiler. Those that wait for the bridge are
-// appended to waiting, those that only look are returned.
+// absorb enters requests into the compiler. Those whose asker waits for the bridge
+// are appended to waiting, those that only look are returned.
 func (e *Enforcer) absorb(rs []*request, waiting *[]*request) []*request {
 	var queries []*request
 	for _, r := range rs {
@@ -180,7 +184,7 @@ func (e *Enforcer) absorb(rs []*request, waiting *[]*request) []*request {
 			continue
 		case r.events != nil:
 			for _, ev := range r.events {
-				if e.started && !ev.Heard.IsZero() {
+				if e.started && !ev.Heard.IsZero() && len(e.heard) < maxHeard {
 					e.heard = append(e.heard, ev.Heard)
 				}
 				e.synced = e.synced || ev.Synced
@@ -213,7 +217,9 @@ func (e *Enforcer) absorb(rs []*request, waiting *[]*request) []*request {
 			e.stale = true
 			e.resyncs++
 		}
-		*waiting = append(*waiting, r)
+		if r.done != nil {
+			*waiting = append(*waiting, r)
+		}
 	}
 	return queries
 }
