@@ -12,6 +12,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/ovs/conntrack"
@@ -398,6 +399,28 @@ func eventually(t *testing.T, cond func() bool) {
 		case <-tick.C:
 		case <-deadline:
 			t.Fatal("the condition has not come true in 20 s")
+		}
+	}
+}
+
+// A policy that took the place of another of its name is told with what is wrong
+// with it, though both are alike: who listens forgets what was told of the other.
+func TestProblemsOfAPolicyAreStillThereAfterItWasMadeAnew(t *testing.T) {
+	b := newBed(t)
+	e, _ := b.run(nil)
+	b.tell(e)
+	bad := egress("bad", "10.0.0.0/33", "a")
+	for _, uid := range []types.UID{"1", "2"} {
+		bad.Policy = bad.Policy.DeepCopy()
+		bad.Policy.UID = uid
+		e.Emit([]cluster.Event{bad})
+		b.sync(e)
+		if err := e.Look(b.context(), func(v enforce.View) {
+			if got := v.Problems(); len(got) != 1 {
+				t.Errorf("policy with uid %s: problems %v, want one", uid, got)
+			}
+		}); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

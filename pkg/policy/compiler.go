@@ -123,7 +123,7 @@ func (c *Compiler) setPolicy(np *networkingv1.NetworkPolicy, deleted bool) {
 		}
 		return
 	}
-	if old := c.specs[key]; old != nil && reflect.DeepEqual(old.Spec, np.Spec) {
+	if old := c.specs[key]; old != nil && old.UID == np.UID && reflect.DeepEqual(old.Spec, np.Spec) {
 		return
 	}
 	if p == nil {
