@@ -25,7 +25,8 @@ type Conn struct {
 
 	token   chan struct{} // whoever has it writes
 	echoes  chan echo     // requests of the switch that want an answer
-	heard   atomic.Int64  // when the switch last said something, Unix nanoseconds
+	begun   time.Time     // that other times are measured from, whatever becomes of the clock
+	heard   atomic.Int64  // when the switch last said something, a time.Duration since begun
 	bundles atomic.Uint32 // the number of the last bundle
 
 	mu    sync.Mutex
@@ -45,11 +46,10 @@ type echo struct {
 // start starts the goroutines of a connection that has shaken hands.
 func start(nc net.Conn, r *bufio.Reader, cfg Config, features ofp.Features) *Conn {
 	c := &Conn{
-		nc: nc, cfg: cfg, features: features, xid: 1,
+		nc: nc, cfg: cfg, features: features, xid: 1, begun: time.Now(),
 		token: make(chan struct{}, 1), echoes: make(chan echo, 1), done: make(chan struct{}),
 		calls: make(map[*call]struct{}),
 	}
-	c.heard.Store(time.Now().UnixNano())
 	c.wg.Go(func() { c.read(r) })
 	c.wg.Go(c.keep)
 	return c
@@ -97,7 +97,7 @@ func (c *Conn) read(r *bufio.Reader) {
 			c.fail(err)
 			return
 		}
-		c.heard.Store(time.Now().UnixNano())
+		c.heard.Store(int64(time.Since(c.begun)))
 		h, m, err := ofp.Parse(buf)
 		if e, ok := m.(ofp.EchoRequest); ok {
 			// Not answered from here: a write may have to wait until the switch has
@@ -128,7 +128,7 @@ func (c *Conn) keep() {
 		case e := <-c.echoes:
 			xid, m = e.xid, ofp.EchoReply{Data: e.data}
 		case <-tick.C:
-			silent := time.Since(time.Unix(0, c.heard.Load()))
+			silent := time.Since(c.begun) - time.Duration(c.heard.Load())
 			if silent > probesLost*c.cfg.Probe {
 				c.fail(fmt.Errorf("no answer for %v", silent.Round(time.Millisecond)))
 				return
