@@ -38,8 +38,8 @@ type Enforcer interface {
 	// what the policies that are known to select its pod allow. It may be called
 	// again for the same port.
 	SetPort(context.Context, vsdb.Port) error
-	// DeletePort returns when nothing on the bridge refers to the port any more. It
-	// is no error if nothing does.
+	// DeletePort returns when nothing on the bridge refers to the port any more, or
+	// nothing will when a SetPort returns. It is no error if nothing does.
 	DeletePort(ctx context.Context, name string) error
 	// CheckPort returns an error that says what of the port's isolation is not on
 	// the bridge as it should be.

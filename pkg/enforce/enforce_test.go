@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -177,6 +178,32 @@ func TestNothingIsWrittenBeforeTheClusterIsKnown(t *testing.T) {
 	b.sync(e)
 	if len(b.dump()) == 0 {
 		t.Error("the bridge has no flows after the cluster is known")
+	}
+}
+
+// A pod must be able to go while the API server is away. What an agent before has
+// left of it on the bridge goes with the first bundle, before which no port is added.
+func TestAPortCanGoBeforeTheClusterIsKnown(t *testing.T) {
+	b := newBed(t)
+	before, stop := b.run(nil)
+	b.tell(before)
+	b.sync(before)
+	stop()
+	e, _ := b.run(nil)
+	for _, p := range pods {
+		e.TellPort(b.ports[p])
+	}
+	e.SetNode(b.node)
+	gone := b.ports["c"]
+	if err := e.DeletePort(b.context(), gone.Name); err != nil {
+		t.Fatal(err)
+	}
+	e.Emit(append(cluster3(), only("a"), cluster.Event{Synced: true}))
+	b.sync(e)
+	for _, f := range b.dump() {
+		if strings.Contains(f, "nw_src="+gone.Addrs[0].String()) {
+			t.Errorf("flow of the port that has gone: %s", f)
+		}
 	}
 }
 

@@ -213,6 +213,10 @@ func (e *Enforcer) absorb(rs []*request, waiting *[]*request) []*request {
 		case r.gone != "":
 			delete(e.ports, r.gone)
 			e.compiler.DeletePort(r.gone)
+			if !e.started {
+				r.answer(nil)
+				continue
+			}
 		case r.resync:
 			e.stale = true
 			e.resyncs++

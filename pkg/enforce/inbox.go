@@ -117,7 +117,9 @@ func (e *Enforcer) SetPort(ctx context.Context, p policy.LocalPort) error {
 	return e.do(ctx, &request{port: &p})
 }
 
-// DeletePort removes a port and returns when the bridge has none of its flows.
+// DeletePort removes a port and returns when the bridge has none of its flows. It
+// does not wait for the first bundle, which the API server may hold up: flows of an
+// earlier enforcer go with it, and no SetPort returns before.
 func (e *Enforcer) DeletePort(ctx context.Context, name string) error {
 	return e.do(ctx, &request{gone: name})
 }
