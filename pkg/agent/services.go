@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -228,8 +229,10 @@ func (n *node) serviceCIDRs() ([]netip.Prefix, error) {
 // localOf is what the node knows of addresses.
 func (n *node) localOf(now *flows.Node, pods []netip.Prefix) (entry.Local, error) {
 	ranges, err := n.serviceCIDRs()
+	local, errLocal := route.LocalAddrs()
+	err = errors.Join(err, errLocal)
 	nodes := n.cluster.Addrs()
-	for _, a := range now.Addrs {
+	for _, a := range slices.Concat(now.Addrs, local) {
 		nodes[a] = true
 	}
 	return entry.Local{Sources: now.Gateways, Bridge: now.ServiceSources, Ranges: ranges, Nodes: nodes, Pods: pods}, err

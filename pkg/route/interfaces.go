@@ -57,6 +57,29 @@ func Interfaces(but string) ([]Interface, error) {
 // outward reports whether an address says something about who else is reached.
 func outward(a netip.Addr) bool { return !a.IsLoopback() && !a.IsLinkLocalUnicast() }
 
+// LocalAddrs returns the addresses that the node takes for its own by its routes, but for
+// loopback and link-local ones. Not all are on an interface: so it is where the agent of
+// a cloud has the node take what a load balancer passes on.
+func LocalAddrs() ([]netip.Addr, error) {
+	var out []netip.Addr
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		rs, err := dumpRoutes(family, &netlink.Route{Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL},
+			netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
+		if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
+			return nil, fmt.Errorf("list local routes: %w", err)
+		}
+		for _, r := range rs {
+			if r.Dst == nil {
+				continue
+			}
+			if to, ok := prefix(r.Dst); ok && to.IsSingleIP() && outward(to.Addr()) {
+				out = append(out, to.Addr())
+			}
+		}
+	}
+	return out, nil
+}
+
 // defaultLinks are the indexes of interfaces that default routes lead out by.
 func defaultLinks() (map[int]bool, error) {
 	out := map[int]bool{}

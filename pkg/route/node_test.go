@@ -80,6 +80,8 @@ func TestChangesAreHeardOf(t *testing.T) {
 		{"a route of ours is removed", func() { ip(t, "route", "del", "10.244.1.0/24") }},
 		{"an address comes", func() { ip(t, "addr", "add", "192.0.2.7/24", "dev", "uplink") }},
 		{"an address goes", func() { ip(t, "addr", "del", "192.0.2.7/24", "dev", "uplink") }},
+		{"a local route comes", func() { ip(t, "route", "add", "local", "203.0.113.7", "dev", "lo") }},
+		{"a local route goes", func() { ip(t, "route", "del", "local", "203.0.113.7", "dev", "lo") }},
 		{"the uplink has another MTU", func() { ip(t, "link", "set", "uplink", "mtu", "1400") }},
 		{"the gateway goes", func() { ip(t, "link", "del", "sluice0") }},
 	} {

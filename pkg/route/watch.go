@@ -20,7 +20,7 @@ type Changes uint8
 
 // What Watch tells of.
 const (
-	// ChangedNode is an interface, an address, or a route of Protocol.
+	// ChangedNode is an interface, an address or local route, or a route of Protocol.
 	ChangedNode Changes = 1 << iota
 	// ChangedMasquerade is Table, ChangedServices is ServiceTable.
 	ChangedMasquerade
@@ -29,10 +29,11 @@ const (
 
 // Watch calls changed after something has changed that the work of this package
 // depends on, or that undoes it: interfaces, except those that ignore says are of
-// no interest, the node's addresses, a route of Protocol that somebody removed,
-// the nftables tables. It goes on until ctx is done. Notifications come from the
-// kernel as things happen, so that a firewall that flushes all rules is noticed at
-// once; nft is not run to look. Some of what is told of may not have changed.
+// no interest, the node's addresses and local routes, a route of Protocol that
+// somebody removed, the nftables tables. It goes on until ctx is done. Notifications
+// come from the kernel as things happen, so that a firewall that flushes all rules is
+// noticed at once; nft is not run to look. Some of what is told of may not have
+// changed.
 func Watch(ctx context.Context, ignore func(link string) bool, changed func(Changes)) error {
 	links := func(m *syscall.NetlinkMessage) Changes {
 		if tellsOfNode(m, ignore) {
@@ -115,8 +116,12 @@ func tellsOfNode(m *syscall.NetlinkMessage, ignore func(link string) bool) bool 
 	switch m.Header.Type {
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		return true
-	case unix.RTM_DELROUTE:
-		return len(m.Data) >= unix.SizeofRtMsg && nl.DeserializeRtMsg(m.Data).Protocol == uint8(Protocol)
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		if len(m.Data) < unix.SizeofRtMsg {
+			return false
+		}
+		r := nl.DeserializeRtMsg(m.Data)
+		return r.Type == unix.RTN_LOCAL || r.Protocol == uint8(Protocol) && m.Header.Type == unix.RTM_DELROUTE
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		name, ok := attribute(m.Data, unix.SizeofIfInfomsg, unix.IFLA_IFNAME)
 		return !ok || !ignore(name)

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -157,6 +159,67 @@ func TestExternalAddressesLeadToEndpoints(t *testing.T) {
 			unanswered(t, &server.Host, network, at(balancer[family]))
 		}
 	}
+}
+
+// Where a load balancer lets packets keep its address as their destination, the cloud's
+// agent may have made that one of the node's own, by a route and on no interface.
+func TestALoadBalancersAddressMayBeLocalToTheNode(t *testing.T) {
+	n := sharedNode(t)
+	t.Parallel()
+	n.logIfFailed(t)
+	const ns = "passthrough"
+	n.namespace(t, ns, nil)
+	server := n.pod(t, ns, "server", nil)
+	tells(t, &server.Host)
+	s := n.service(t, ns, "web", func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeLoadBalancer })
+	balancer := []string{"192.0.2.87", "2001:db8:2::87"}
+	for _, a := range balancer {
+		s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: a})
+	}
+	if _, err := n.api.Client().CoreV1().Services(ns).UpdateStatus(within(t), s, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	n.serves(t, ns, "web", &server.Host)
+	outside := []*bed.Host{n.Outside(other4), n.Outside(other6)}
+	for family, a := range balancer {
+		to := netip.AddrPortFrom(netip.MustParseAddr(a), 80)
+		check := func() {
+			t.Helper()
+			for _, network := range networks {
+				for _, from := range []*bed.Host{outside[family], n.Node} {
+					answered(t, from, network, to, &server.Host)
+				}
+			}
+		}
+		check()
+		withdraw := n.localRoute(t, to.Addr())
+		check()
+		withdraw()
+		check()
+	}
+}
+
+// localRoute makes an address one of the node's own until the function is called.
+func (n *node) localRoute(t testing.TB, a netip.Addr) (withdraw func()) {
+	t.Helper()
+	change := func(change func(*netlink.Route) error) {
+		t.Helper()
+		err := n.Node.Do(func() error {
+			lo, err := netlink.LinkByName("lo")
+			if err != nil {
+				return err
+			}
+			return change(&netlink.Route{
+				Dst: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}, LinkIndex: lo.Attrs().Index,
+				Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, Protocol: 66,
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(netlink.RouteAdd)
+	return func() { change(netlink.RouteDel) }
 }
 
 func TestIsolatedPodReachesItselfThroughItsService(t *testing.T) {
