@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -67,9 +68,11 @@ type Enforcer struct {
 	live      *flows.Live                   // set, but not yet applied
 	remotes   map[string]flows.RemoteChange // changed, but not yet applied
 	ports     map[string]policy.LocalPort
-	synced    bool
-	started   bool // the first turn has been written
-	stale     bool // the bridge may differ from the pipeline
+	// givenUp are addresses of ports that have gone since the bridge was right.
+	givenUp []netip.Addr
+	synced  bool
+	started bool // the first turn has been written
+	stale   bool // the bridge may differ from the pipeline
 	// meters are those that stand on the bridge, by number. unmetered says why there
 	// are none, if that is so.
 	meters    map[uint32]openflow.Meter
@@ -208,9 +211,11 @@ func (e *Enforcer) absorb(rs []*request, waiting *[]*request) []*request {
 		case r.remote != nil:
 			e.remotes[r.remote.Name] = *r.remote
 		case r.port != nil:
+			e.giveUp(r.port.Name, r.port.Addrs)
 			e.ports[r.port.Name] = *r.port
 			e.compiler.SetPort(*r.port)
 		case r.gone != "":
+			e.giveUp(r.gone, nil)
 			delete(e.ports, r.gone)
 			e.compiler.DeletePort(r.gone)
 			if !e.started {
@@ -317,8 +322,9 @@ func (e *Enforcer) turn(ctx context.Context) error {
 	// anew only when that can make a difference. Whoever wrote flows that are right
 	// already may have ended before its sweep.
 	if changes.Narrows || diff {
-		e.sweep.request()
+		e.sweep.request(e.givenUp)
 	}
+	e.givenUp = nil
 	return nil
 }
 

@@ -112,9 +112,13 @@ func (e *Enforcer) DeleteRemote(name string) {
 
 // SetPort adds or replaces a pod's port and returns when the bridge enforces
 // what is known of its pod, which is nothing but its isolation if the pod is
-// not known yet. An error means the port may pass nothing.
+// not known yet, and nothing is left of connections of who had one of its addresses
+// before. An error means the port may pass nothing, but such connections.
 func (e *Enforcer) SetPort(ctx context.Context, p policy.LocalPort) error {
-	return e.do(ctx, &request{port: &p})
+	if err := e.do(ctx, &request{port: &p}); err != nil {
+		return err
+	}
+	return e.sweep.freed.wait(ctx, p.Addrs, e.done)
 }
 
 // DeletePort removes a port and returns when the bridge has none of its flows. It

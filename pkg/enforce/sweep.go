@@ -36,18 +36,21 @@ type sweeper struct {
 	connections Connections
 	e           *Enforcer
 	wanted      chan struct{} // has one place
+	freed       freed
 	cut         atomic.Uint64
 }
 
 func (s *sweeper) init(c Connections, e *Enforcer) {
 	s.connections, s.e, s.wanted = c, e, make(chan struct{}, 1)
+	s.freed.init()
 }
 
-// request asks for a sweep soon.
-func (s *sweeper) request() {
+// request asks for a sweep soon, after which nothing is left with some addresses.
+func (s *sweeper) request(freed []netip.Addr) {
 	if s.connections == nil {
 		return
 	}
+	s.freed.add(freed)
 	select {
 	case s.wanted <- struct{}{}:
 	default:
@@ -76,6 +79,9 @@ func (s *sweeper) run(ctx context.Context) {
 	var settler sync.WaitGroup
 	defer settler.Wait()
 	settling, more := false, false // more: something has changed while settling
+	// What was asked for before the settling under way, and before one that is over
+	// and that no whole sweep has followed yet.
+	var began, over uint64
 	for {
 		select {
 		case <-ctx.Done():
@@ -83,10 +89,11 @@ func (s *sweeper) run(ctx context.Context) {
 		case <-s.wanted:
 			more = true
 		case <-settled:
-			settling = false
+			settling, over = false, began
 		case <-again:
 			again = nil
 		}
+		whole := true
 		var denied, leftovers []tracked
 		for _, zone := range [...]uint16{flows.ZoneIPv4, flows.ZoneIPv6} {
 			cut, left, err := s.zone(ctx, zone)
@@ -94,22 +101,29 @@ func (s *sweeper) run(ctx context.Context) {
 				logger.Error(err, "Could not judge live connections anew, trying again", "zone", zone)
 				again = time.After(settleTime)
 			}
+			whole = whole && err == nil
 			denied, leftovers = append(denied, cut...), append(leftovers, left...)
 		}
 		if more && !settling {
-			settling, more = true, false
+			settling, more, began = true, false, s.freed.last()
 			settler.Go(func() { s.settle(ctx, settled) })
 		}
 		// The next sweep finds again what it is asked for too soon to remove.
 		parts := slices.AppendSeq(slices.Collect(slices.Chunk(inTurns(denied), maxDenied)), slices.Chunk(leftovers, maxLeftovers))
-		for _, part := range parts {
+		for i, part := range parts {
 			if err := s.removeAll(ctx, part); err != nil && ctx.Err() == nil {
 				logger.Error(err, "Could not remove connections, trying again")
 				again = time.After(settleTime)
 			}
 			if len(s.wanted) > 0 || len(settled) > 0 || ctx.Err() != nil {
+				whole = whole && i == len(parts)-1
 				break
 			}
+		}
+		// A connection that can't be removed must not keep addresses from all pods.
+		if whole && over > 0 {
+			s.freed.done(over)
+			over = 0
 		}
 	}
 }
