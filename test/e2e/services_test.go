@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/sluice-cni/sluice/ovs/sandbox/sandboxtest"
 	"github.com/sluice-cni/sluice/test/bed"
 )
 
@@ -310,6 +311,10 @@ func TestClientStaysWithItsEndpointByAffinity(t *testing.T) {
 		endpoints = append(endpoints, &p.Host)
 	}
 	client := n.pod(t, ns, "client", nil)
+	limit := sandboxtest.Run(t, n.OVS, "ovs-vsctl", "--columns=flow_limit,overflow_policy", "--bare", "find", "flow_table", "name=ServiceAffinity")
+	if fields := strings.Fields(limit); !slices.Equal(fields, []string{"65536", "evict"}) {
+		t.Errorf("what the switch learns has the limit %q", fields)
+	}
 	for _, network := range []string{"tcp", "udp"} {
 		for i := range 2 { // families
 			name := fmt.Sprintf("%s-%d", network, i)
