@@ -23,6 +23,7 @@ import (
 	"github.com/sluice-cni/sluice/pkg/ipam"
 	"github.com/sluice-cni/sluice/pkg/nodes"
 	"github.com/sluice-cni/sluice/pkg/route"
+	"github.com/sluice-cni/sluice/pkg/service/health"
 )
 
 // setupTime bounds one attempt to set the bridge and the gateway up.
@@ -60,7 +61,7 @@ func newNode(a *Agent, datapath string) (*node, error) {
 		serviceRanges: map[string][]netip.Prefix{}, failed: errors.New("the node's pod ranges are not known yet"),
 	}
 	if a.cfg.Services == "sluice" {
-		if n.services, err = newServices(a.cfg.Gateway, a.right); err != nil {
+		if n.services, err = newServices(a.cfg.Gateway, health.Options{Healthy: a.right, NodePort: uint16(a.cfg.ServiceHealthPort), Leaving: n.leaving}); err != nil {
 			return nil, err
 		}
 	}
@@ -76,6 +77,13 @@ func (n *node) set(object *cluster.Node) {
 	n.object = object
 	n.mu.Unlock()
 	n.poke()
+}
+
+// leaving reports whether the node is about to go.
+func (n *node) leaving() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.object != nil && n.object.Leaving
 }
 
 // poke has the setup looked at again.

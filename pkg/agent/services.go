@@ -43,14 +43,13 @@ type services struct {
 	check   route.Check  // how well to look
 }
 
-// newServices returns the loop; healthy says whether the bridge is as it should be.
-func newServices(gateway string, healthy func() bool) (*services, error) {
+// newServices returns the loop. Answers are how load balancers are answered.
+func newServices(gateway string, answers health.Options) (*services, error) {
 	kernel, err := route.OpenServices(gateway, flows.RemoteMAC)
 	if err != nil {
 		return nil, err
 	}
-	answers := health.New(health.Options{Healthy: healthy})
-	return &services{kernel: kernel, health: answers, wake: make(chan struct{}, 1), table: entry.New(), look: true, check: route.CheckAll}, nil
+	return &services{kernel: kernel, health: health.New(answers), wake: make(chan struct{}, 1), table: entry.New(), look: true, check: route.CheckAll}, nil
 }
 
 // setBalancers hears of changes of the balancers on the bridge. The first call has

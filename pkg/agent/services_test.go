@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-cni/sluice/flows"
 	"github.com/sluice-cni/sluice/pkg/entry"
 	"github.com/sluice-cni/sluice/pkg/route"
+	"github.com/sluice-cni/sluice/pkg/service/health"
 	"github.com/sluice-cni/sluice/test/need"
 	"github.com/sluice-cni/sluice/test/netns"
 )
@@ -64,7 +65,7 @@ func own(t *testing.T) *netns.Netns {
 func TestTheKernelFollowsTheBalancers(t *testing.T) {
 	nft := need.Tool(t, "nft", "apt-get install nftables")
 	ns := own(t)
-	s, err := newServices("sluice0", func() bool { return true })
+	s, err := newServices("sluice0", health.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -141,10 +141,15 @@ func TrimNamespace(in *corev1.Namespace) *Namespace {
 	return &Namespace{Name: in.Name, Labels: labels}
 }
 
-// TrimNode reduces a node to its age, zone, pod ranges and addresses. As with TrimPod
+// taintLeaving is the taint of a node that the cluster's autoscaler removes, which
+// kube-proxy's health check heeds (KEP-3836).
+const taintLeaving = "ToBeDeletedByClusterAutoscaler"
+
+// TrimNode reduces a node to its age, zone, pod ranges, addresses, and whether it stays. As with TrimPod
 // the node is never nil, and the error names what was left out of it.
 func TrimNode(in *corev1.Node) (*Node, error) {
 	node := &Node{Name: in.Name, Zone: in.Labels[corev1.LabelTopologyZone]}
+	node.Leaving = in.DeletionTimestamp != nil || slices.ContainsFunc(in.Spec.Taints, func(t corev1.Taint) bool { return t.Key == taintLeaving })
 	if !in.CreationTimestamp.IsZero() {
 		node.Created = in.CreationTimestamp.Unix()
 	}

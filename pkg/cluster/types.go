@@ -73,6 +73,9 @@ type Node struct {
 	// Created is the time of metadata.creationTimestamp, in seconds since 1970; zero
 	// if nothing says it.
 	Created int64
+	// Leaving is true for a node that is being deleted, or that the cluster's autoscaler
+	// is about to: load balancers should send it no new connections.
+	Leaving bool
 }
 
 // Event is one change of the cluster: exactly one of the object fields is set,

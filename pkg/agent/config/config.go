@@ -79,6 +79,11 @@ type Config struct {
 	// each address is led to the bridge by itself.
 	ServiceCIDRs []string `json:"serviceCIDRs,omitempty"`
 
+	// ServiceHealthPort is the port, of all addresses of the node, where load balancers
+	// ask at /healthz whether this node balances Services, as they ask kube-proxy. Zero
+	// is none. It counts with services "sluice" only.
+	ServiceHealthPort int `json:"serviceHealthPort,omitempty"`
+
 	// Network is the "name" of the CNI configuration that is served.
 	Network string `json:"network,omitempty"`
 	// CNIConfDir and CNIBinDir are the container runtime's folders of network
@@ -126,7 +131,7 @@ func Default() *Config {
 		APIVersion: APIVersion, Kind: Kind,
 		OVSDB: "unix:/var/run/openvswitch/db.sock", OVSRunDir: "/var/run/openvswitch", OpenFlow: "native",
 		Bridge: "br-sluice", Gateway: "sluice0", Datapath: "auto",
-		Mode: nodes.Encap, Tunnel: "geneve", Services: "sluice",
+		Mode: nodes.Encap, Tunnel: "geneve", Services: "sluice", ServiceHealthPort: 10256,
 		Network: "sluice", CNIConfDir: "/etc/cni/net.d", CNIBinDir: "/opt/cni/bin",
 		Socket: "/run/sluice/agent.sock", HealthAddress: "127.0.0.1:10351",
 		AuditLog: AuditLog{MaxSizeMB: 100, MaxFiles: 5},
@@ -175,6 +180,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.MTU, "mtu", c.MTU, "MTU of the pods' interfaces, in bytes; 0 for what the uplink and the tunnel leave")
 	fs.StringVar(&c.Services, "services", c.Services, "who balances Services: sluice or kube-proxy")
 	fs.StringSliceVar(&c.ServiceCIDRs, "service-cidrs", c.ServiceCIDRs, "the ranges of ClusterIPs, besides those of ServiceCIDR objects")
+	fs.IntVar(&c.ServiceHealthPort, "service-health-port", c.ServiceHealthPort, "port where load balancers ask whether this node balances Services; 0 for none")
 	fs.StringVar(&c.Network, "network", c.Network, "name of the CNI network that is served")
 	fs.StringVar(&c.CNIConfDir, "cni-conf-dir", c.CNIConfDir, "the container runtime's folder of network configurations")
 	fs.StringVar(&c.CNIBinDir, "cni-bin-dir", c.CNIBinDir, "the container runtime's folder of plugins")
@@ -267,6 +273,9 @@ func (c *Config) Validate() error {
 	}
 	if _, err := c.ServicePrefixes(); err != nil {
 		errs = append(errs, err)
+	}
+	if c.ServiceHealthPort < 0 || c.ServiceHealthPort > 65535 {
+		fault("serviceHealthPort", "%d is not in 0-65535", c.ServiceHealthPort)
 	}
 	if c.Network == "" {
 		fault("network", "is empty")

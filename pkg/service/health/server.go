@@ -1,8 +1,8 @@
 // Package health answers the health checks of load balancers: on the port
 // spec.healthCheckNodePort of a Service whose externalTrafficPolicy is Local each
-// node says whether it has endpoints of that Service. The answers are
-// kube-proxy's (k8s.io/kubernetes/pkg/proxy/healthcheck), which cloud providers
-// rely on.
+// node says whether it has endpoints of that Service, and on a port of its own
+// whether it balances Services at all. The answers are kube-proxy's
+// (k8s.io/kubernetes/pkg/proxy/healthcheck), which cloud providers rely on.
 package health
 
 import (
@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,10 @@ type Options struct {
 	// Retry is how long after a port could not be opened that is tried again, 10
 	// seconds if zero.
 	Retry time.Duration
+	// NodePort is the port of the node's own health check, none if zero. Leaving says
+	// whether the node should get no new connections; nil means that it stays.
+	NodePort uint16
+	Leaving  func() bool
 	// Host is the address to listen at, all of the node's if empty.
 	Host string
 }
@@ -52,10 +57,15 @@ func New(o Options) *Server {
 	if o.Healthy == nil {
 		o.Healthy = func() bool { return true }
 	}
+	if o.Leaving == nil {
+		o.Leaving = func() bool { return false }
+	}
 	if o.OnProblem == nil {
 		o.OnProblem = func(error) {}
 	}
-	return &Server{options: o, changed: make(chan struct{}, 1)}
+	s := &Server{options: o, changed: make(chan struct{}, 1)}
+	s.Set(nil)
+	return s
 }
 
 // Set replaces the health checks. It does not wait for ports to open or close.
@@ -82,9 +92,11 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-s.changed:
 		case <-retry:
 		}
-		if wanted := s.wanted.Load(); wanted != nil {
-			ports.sync(ctx, *wanted)
+		wanted := *s.wanted.Load()
+		if s.options.NodePort != 0 {
+			wanted = append(slices.Clip(wanted), service.HealthCheck{Port: s.options.NodePort}) // of no Service
 		}
+		ports.sync(ctx, wanted)
 	}
 }
 
@@ -139,13 +151,21 @@ func (p *ports) sync(ctx context.Context, wanted []service.HealthCheck) {
 func (p *ports) listen(ctx context.Context, w service.HealthCheck) (*port, error) {
 	at := net.JoinHostPort(p.options.Host, strconv.Itoa(int(w.Port)))
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at)
-	if err != nil {
+	ofNode := w.Service == (cluster.Key{})
+	switch {
+	case err != nil && ofNode:
+		return nil, fmt.Errorf("health check of the node: open port %d: %w", w.Port, err)
+	case err != nil:
 		return nil, fmt.Errorf("health check of Service %s: spec.healthCheckNodePort: open port %d: %w", w.Service, w.Port, err)
 	}
 	out := &port{number: w.Port}
 	out.local.Store(int64(w.LocalEndpoints))
+	var handler http.Handler = &answer{service: w.Service, local: &out.local, healthy: p.options.Healthy}
+	if ofNode {
+		handler = p.options.ofNode()
+	}
 	out.server = &http.Server{
-		Handler:           &answer{service: w.Service, local: &out.local, healthy: p.options.Healthy},
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 16 << 10,
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -92,6 +93,41 @@ func TestAnswersFollowTheEndpoints(t *testing.T) {
 	until(t, port, "200 2 "+body("web", 2, true))
 	sick.Store(true)
 	until(t, port, "503 2 "+body("web", 2, false))
+}
+
+func TestTheNodeSaysWhetherItBalancesServices(t *testing.T) {
+	var sick, leaves atomic.Bool
+	port := free(t)
+	start(t, Options{Healthy: func() bool { return !sick.Load() }, Leaving: leaves.Load, NodePort: port})
+	for _, c := range []struct {
+		sick, leaves  bool
+		healthz, live int
+	}{{false, false, 200, 200}, {false, true, 503, 200}, {true, false, 503, 503}} {
+		sick.Store(c.sick)
+		leaves.Store(c.leaves)
+		for path, want := range map[string]int{"healthz": c.healthz, "livez": c.live, "": 404} {
+			eventually := time.Now().Add(10 * time.Second)
+			for {
+				resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/%s", port, path))
+				if err != nil && time.Now().Before(eventually) {
+					time.Sleep(5 * time.Millisecond) // it is not open yet
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				text, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if resp.StatusCode != want || err != nil {
+					t.Errorf("/%s of %+v: %d %s, %v", path, c, resp.StatusCode, text, err)
+				}
+				if eligible := fmt.Sprintf(`"nodeEligible":%t`, !c.leaves); path == "healthz" && !strings.Contains(string(text), eligible) {
+					t.Errorf("/%s of %+v: %s, want %s", path, c, text, eligible)
+				}
+				break
+			}
+		}
+	}
 }
 
 func TestPortsFollowTheServices(t *testing.T) {
