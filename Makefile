@@ -31,7 +31,7 @@ TESTFLAGS ?= -count=1
 # Packages to test under the kernel's datapath, and how long each may take there.
 # Their tests find SLUICE_KERNEL set, and the binaries in SLUICE_BIN: nothing can
 # be compiled in an emulated machine in useful time.
-KERNEL_PKGS ?= $(wildcard ./test/kernel ./ovs/openflow/channel ./test/nat ./test/nodes ./test/e2e)
+KERNEL_PKGS ?= $(wildcard ./test/kernel ./test/nat ./test/nodes ./test/e2e)
 KERNEL_TIMEOUT ?= 40m
 # Tests that are left to `make check`, as they are about the agent and the API
 # server, whatever the datapath: everything takes many times longer there.

@@ -166,6 +166,11 @@ func TestTrimNode(t *testing.T) {
 				Created:  1700000000},
 		},
 		{
+			name: "the autoscaler is about to remove it",
+			in:   corev1.Node{Spec: corev1.NodeSpec{Taints: []corev1.Taint{{Key: "other"}, {Key: "ToBeDeletedByClusterAutoscaler", Effect: corev1.TaintEffectNoSchedule}}}},
+			want: Node{Leaving: true},
+		},
+		{
 			name: "spec.podCIDR alone, with host bits",
 			in:   corev1.Node{Spec: corev1.NodeSpec{PodCIDR: "10.1.0.7/24"}},
 			want: Node{PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}},

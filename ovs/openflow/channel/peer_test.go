@@ -5,12 +5,9 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/ovs/openflow/ofp"
 )
@@ -166,47 +163,5 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	defer cancel()
 	if _, err := Dial(ctx, Config{Target: target}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
-	}
-}
-
-// Whether the switch is alive has nothing to do with the time of day, which may be
-// set at any moment, as at boot.
-func TestAClockThatIsSetCostsNoConnection(t *testing.T) {
-	if os.Getenv("SLUICE_KERNEL") == "" {
-		t.Skip("sets the clock, so it runs in the emulated machine only")
-	}
-	asked := make(chan struct{})
-	target := peer(t, func(nc net.Conn) {
-		greet(nc)
-		for {
-			b, err := ofp.Read(nc, nil)
-			if err != nil {
-				return
-			}
-			if h, m, _ := ofp.Parse(b); m != nil && m.Type() == ofp.TypeEchoRequest {
-				send(nc, h.XID, ofp.EchoReply{})
-				asked <- struct{}{}
-			}
-		}
-	})
-	c, err := Dial(testContext(t), Config{Target: target, Probe: 300 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	for _, step := range []time.Duration{time.Hour, -time.Hour} {
-		to := unix.NsecToTimeval(time.Now().Add(step).UnixNano())
-		if err := unix.Settimeofday(&to); err != nil {
-			t.Fatal(err)
-		}
-		for range 2 {
-			select {
-			case <-asked:
-			case <-c.Done():
-				t.Fatalf("after the clock was set by %v: %v", step, c.Err())
-			case <-testContext(t).Done():
-				t.Fatalf("after the clock was set by %v the switch is not asked any more", step)
-			}
-		}
 	}
 }
