@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -72,6 +73,9 @@ func (n *told) packetsAreFollowed(t *testing.T) {
 		}()
 		eventually(t, "a packet is followed", func(context.Context) error {
 			n.expect(t, p, x.Verdict == api.Allowed)
+			// Copies are metered. Where some were lost the next packets have to leave time
+			// for more.
+			enough := time.After(time.Second)
 			for {
 				select {
 				case got := <-packets:
@@ -87,7 +91,7 @@ func (n *told) packetsAreFollowed(t *testing.T) {
 					}
 				case err := <-ended:
 					t.Fatalf("follow %v: %v", p, err)
-				default:
+				case <-enough:
 					return errors.New("none has been")
 				}
 			}

@@ -11,10 +11,10 @@ let lists = 0;
 
 export class List {
   // columns are {title, cell(row), class}; key(row) names a row; open(row) is called
-  // for a row that is clicked. If newest is set, rows come in at the top, and the list
+  // for a row that is clicked. If fixed is set, rows of one key are alike. If newest is set, rows come in at the top, and the list
   // says how many have come out of sight.
-  constructor({ label, name, columns, key, open, rowClass, newest }) {
-    Object.assign(this, { columns, key, open, rowClass });
+  constructor({ label, name, columns, key, open, rowClass, newest, fixed }) {
+    Object.assign(this, { columns, key, open, rowClass, fixed });
     this.id = `list${++lists}`;
     this.rows = [];
     this.drawn = new Map(); // what is in the document, by key
@@ -95,7 +95,7 @@ export class List {
     this.drawn = new Map();
     for (const row of this.rows.slice(from, to)) {
       const old = before.get(this.key(row));
-      this.drawn.set(this.key(row), old?.row === row ? old : { row, element: this.draft(row) });
+      this.drawn.set(this.key(row), old && (this.fixed || old.row === row) ? old : { row, element: this.draft(row) });
     }
     // Rows that stay are not taken out: one of them may be pressed.
     for (const [key, { element }] of before) if (this.drawn.get(key)?.element !== element) element.remove();

@@ -11,13 +11,14 @@ import { badge, connection, endLink, facts, policyLink, traceOf, podLink } from 
 const kept = 5000; // events
 const last = 1000; // of before, that are asked for
 const again = 2000; // milliseconds until the stream is opened anew
+const soon = 200; // milliseconds in which a new stream tells of what was before
 const names = ["pod", "namespace", "verdict", "direction", "policy"];
 
 export class VerdictsView {
   constructor() {
     this.events = []; // the newest first
     this.list = new List({
-      label: "Verdicts, the newest first", name: "verdicts", newest: true, key: (e) => e.seq, open: (e) => this.open(e), rowClass: (e) => (e.verdict === "allowed" ? "" : "no"),
+      label: "Verdicts, the newest first", name: "verdicts", newest: true, fixed: true, key: (e) => e.seq, open: (e) => this.open(e), rowClass: (e) => (e.verdict === "allowed" ? "" : "no"),
       columns: [
         { title: "Time", cell: (e) => clock(e.time), class: "mono" },
         { title: "Verdict", cell: (e) => badge(e.verdict) },
@@ -73,11 +74,11 @@ export class VerdictsView {
     for (const [name, value] of Object.entries(this.filter())) if (value && whole(name, value, this.events)) query.set(name, value);
     if (this.form.elements.allows.checked || query.get("verdict") === "allowed") query.set("allows", "true");
     this.lost = 0;
-    this.events = [];
+    this.coming = [];
     while (!stream.signal.aborted) {
       try {
         this.say("Connecting…", "");
-        await lines(`watch?${query}`, stream.signal, () => this.say("Live", "good"), (batch) => {
+        await lines(`watch?${query}`, stream.signal, () => this.opened(stream), (batch) => {
           if (!stream.signal.aborted) this.take(batch);
         });
         this.say("The stream has ended, opening it again…", "wait");
@@ -91,6 +92,18 @@ export class VerdictsView {
       }
       await new Promise((done) => setTimeout(done, again));
     }
+  }
+
+  // opened waits until a new stream has told of what was before, and then has that in
+  // place of what the stream before it has told: rows of both do not go and come back.
+  opened(stream) {
+    this.say("Live", "good");
+    setTimeout(() => {
+      if (!this.coming || stream.signal.aborted) return;
+      this.events = this.coming.reverse().slice(0, kept);
+      this.coming = undefined;
+      this.apply();
+    }, soon);
   }
 
   say(text, how) {
@@ -121,6 +134,10 @@ export class VerdictsView {
   take(lines) {
     const batch = lines.filter((line) => line.event).map((line) => line.event);
     for (const line of lines) this.lost += line.lost ?? 0;
+    if (this.coming) {
+      this.coming.push(...batch.filter((e) => e.seq));
+      return;
+    }
     const newest = this.events[0]?.seq ?? 0;
     let fresh = batch.filter((e) => e.seq && e.seq > newest);
     // Another run of the agent counts from one again: what it tells is not what was told
@@ -160,6 +177,7 @@ export class VerdictsView {
   forget() {
     this.form.reset();
     history.replaceState(null, "", "#/verdicts");
+    this.events = [];
     this.follow();
     this.apply();
   }
