@@ -96,10 +96,8 @@ func (p *Pipeline) portFlows(pt *port) []*Flow {
 // enter loads the port's subject identity and first page of one direction and
 // goes where its verdict begins.
 func (p *Pipeline) enter(pt *port, d Direction) []ovs.Action {
-	if d == Egress {
-		return append(p.subject(pt, d), gotoTable(TableServiceLB))
-	}
-	return append(p.subject(pt, d), gotoTable(TableIngressPeer))
+	next := [2]Table{Egress: TableServiceLB, Ingress: TableIngressPeer}[d]
+	return append(p.subject(pt, d), gotoTable(next))
 }
 
 // subject loads the port's subject identity and first page of one direction, if it

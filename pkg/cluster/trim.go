@@ -90,6 +90,19 @@ func parseAddr(text string) (netip.Addr, error) {
 	return ip.Unmap(), nil
 }
 
+// ParseCIDR reads a CIDR as the API writes it. Bits beyond its length are ignored, and
+// a range of IPv4-mapped IPv6 addresses is the IPv4 range it stands for.
+func ParseCIDR(text string) (netip.Prefix, error) {
+	cidr, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	if a := cidr.Addr(); a.Is4In6() && cidr.Bits() >= 96 {
+		cidr = netip.PrefixFrom(a.Unmap(), cidr.Bits()-96)
+	}
+	return cidr.Masked(), nil
+}
+
 // protocols are those a container port may have.
 var protocols = []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}
 
@@ -145,8 +158,9 @@ func TrimNamespace(in *corev1.Namespace) *Namespace {
 // kube-proxy's health check heeds (KEP-3836).
 const taintLeaving = "ToBeDeletedByClusterAutoscaler"
 
-// TrimNode reduces a node to its age, zone, pod ranges, addresses, and whether it stays. As with TrimPod
-// the node is never nil, and the error names what was left out of it.
+// TrimNode reduces a node to its age, zone, pod ranges, addresses, and whether it
+// stays. As with TrimPod the node is never nil, and the error names what was left out
+// of it.
 func TrimNode(in *corev1.Node) (*Node, error) {
 	node := &Node{Name: in.Name, Zone: in.Labels[corev1.LabelTopologyZone]}
 	node.Leaving = in.DeletionTimestamp != nil || slices.ContainsFunc(in.Spec.Taints, func(t corev1.Taint) bool { return t.Key == taintLeaving })

@@ -81,16 +81,13 @@ func (p *serviceParser) sourceRanges(s *Service, texts []string) {
 	bad := false
 	for i, text := range texts {
 		// The API server lets spaces around a range pass.
-		cidr, err := netip.ParsePrefix(strings.TrimSpace(text))
+		cidr, err := ParseCIDR(strings.TrimSpace(text))
 		if err != nil {
 			bad = true
 			p.errs = append(p.errs, field.Invalid(p.spec.Child("loadBalancerSourceRanges").Index(i), text, "not a CIDR"))
 			continue
 		}
-		if a := cidr.Addr(); a.Is4In6() && cidr.Bits() >= 96 {
-			cidr = netip.PrefixFrom(a.Unmap(), cidr.Bits()-96)
-		}
-		if cidr = cidr.Masked(); !slices.Contains(s.SourceRanges, cidr) {
+		if !slices.Contains(s.SourceRanges, cidr) {
 			s.SourceRanges = append(s.SourceRanges, cidr)
 		}
 	}

@@ -369,14 +369,20 @@ func (b *bed) syn(from, to string, port uint16) {
 	}
 }
 
-func (b *bed) tracked() map[string]conntrack.Entry {
+// entries are the tracked connections.
+func (b *bed) entries() []conntrack.Entry {
 	b.t.Helper()
-	entries, err := conntrack.Dump(b.context(), b.sandbox.Vswitchd(), sandbox.Dummy, flows.ZoneIPv4)
+	entries, err := connections{b: b}.Dump(b.context(), flows.ZoneIPv4)
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	return entries
+}
+
+func (b *bed) tracked() map[string]conntrack.Entry {
+	b.t.Helper()
 	out := map[string]conntrack.Entry{}
-	for _, e := range entries {
+	for _, e := range b.entries() {
 		out[e.Orig.Src.String()+">"+e.Orig.Dst.String()] = e
 	}
 	return out

@@ -137,13 +137,7 @@ func TestWhatIsDeniedIsCutBeforeWhatIsDead(t *testing.T) {
 	for i := range uint16(dead) {
 		b.syn("c", "a", 1000+i)
 	}
-	left := func() (n int) {
-		entries, err := connections{b: b}.Dump(b.context(), flows.ZoneIPv4)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(entries)
-	}
+	left := func() int { return len(b.entries()) }
 	eventually(t, func() bool { return left() == dead+2 })
 	stop()
 
@@ -216,11 +210,7 @@ func TestAConnectionThatCanNotBeRemovedKeepsNoOtherOpen(t *testing.T) {
 		b.syn("c", "a", port+i) // c will be gone
 	}
 	ports := func() (left []uint16) {
-		entries, err := connections{b: b}.Dump(b.context(), flows.ZoneIPv4)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range entries {
+		for _, c := range b.entries() {
 			left = append(left, c.Orig.DstPort)
 		}
 		return left
@@ -249,13 +239,7 @@ func TestCutsDoNotWaitForAPodOfManyConnections(t *testing.T) {
 	for i := range uint16(many) {
 		b.syn("c", "a", 1000+i)
 	}
-	left := func() int {
-		entries, err := connections{b: b}.Dump(b.context(), flows.ZoneIPv4)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(entries)
-	}
+	left := func() int { return len(b.entries()) }
 	eventually(t, func() bool { return left() == many+1 })
 	stop()
 

@@ -9,6 +9,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/sluice-cni/sluice/flows"
+	"github.com/sluice-cni/sluice/pkg/cluster"
 )
 
 // block reads an ipBlock. Excepts must lie within the CIDR; one that equals it
@@ -33,18 +34,14 @@ func (p *parser) block(path string, in *networkingv1.IPBlock) (flows.Block, bool
 	return out, ok
 }
 
-// prefix reads a CIDR. Bits beyond its length are ignored, and a range of
-// IPv4-mapped IPv6 addresses is the IPv4 range it stands for.
+// prefix reads a CIDR.
 func (p *parser) prefix(field, text string) (netip.Prefix, bool) {
-	out, err := netip.ParsePrefix(text)
+	out, err := cluster.ParseCIDR(text)
 	if err != nil {
 		p.report(field, "%q is no CIDR: %v", text, err)
 		return netip.Prefix{}, false
 	}
-	if a := out.Addr(); a.Is4In6() && out.Bits() >= 96 {
-		out = netip.PrefixFrom(a.Unmap(), out.Bits()-96)
-	}
-	return out.Masked(), true
+	return out, true
 }
 
 // block is an ipBlock in use by rules of one direction.

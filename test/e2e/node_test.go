@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"strings"
@@ -51,6 +53,16 @@ func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), soon())
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// browser asks HTTP servers from a host.
+func browser(h *bed.Host) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return h.Dial(ctx, network, netip.MustParseAddrPort(addr))
+		},
+	}}
 }
 
 // namespace creates a namespace.

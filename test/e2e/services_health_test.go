@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"testing"
@@ -30,18 +29,12 @@ func TestLoadBalancersLearnWhereToSend(t *testing.T) {
 		t.Helper()
 		for family, from := range map[int]*bed.Host{4: n.Outside(other4), 6: n.Outside(other6)} {
 			url := fmt.Sprintf("http://%s/healthz", netip.AddrPortFrom(n.Node.Addr(family), uint16(port)))
-			client := http.Client{Transport: &http.Transport{
-				DisableKeepAlives: true,
-				DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-					return from.Dial(ctx, network, netip.MustParseAddrPort(addr))
-				},
-			}}
 			eventually(t, fmt.Sprintf("%s answers %d", url, want), func(ctx context.Context) error {
 				req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 				if err != nil {
 					return err
 				}
-				resp, err := client.Do(req)
+				resp, err := browser(from).Do(req)
 				if err != nil {
 					return err
 				}

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -131,13 +128,7 @@ func (n *node) checkTraffic(t testing.TB, policy string, client, server *bed.Hos
 // those that only happen now and then.
 func (n *node) checkMetrics(t testing.TB) {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return n.Node.Dial(ctx, network, netip.MustParseAddrPort(addr))
-		},
-	}}
-	resp, err := client.Get("http://127.0.0.1:10351/metrics")
+	resp, err := browser(n.Node).Get("http://127.0.0.1:10351/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

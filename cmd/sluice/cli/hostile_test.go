@@ -33,14 +33,7 @@ func TestWhatAnAgentSaysDoesNotSteerTheTerminal(t *testing.T) {
 		w.WriteHeader(http.StatusInternalServerError)
 		_ = json.NewEncoder(w).Encode(api.Error{Message: hostile})
 	})
-	socket := filepath.Join(t.TempDir(), "s")
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: mux}
-	go server.Serve(l)
-	defer server.Close()
+	socket := pretend(t, mux)
 	for _, args := range []string{"trace --live - 10.0.0.1 --timeout 5s", "watch --last 1 --follow=false", "get ports"} {
 		r := run(t, append(strings.Fields(args), "--socket", socket)...)
 		if !strings.Contains(r.out+r.err, "reason") {
@@ -53,4 +46,18 @@ func TestWhatAnAgentSaysDoesNotSteerTheTerminal(t *testing.T) {
 			}
 		}
 	}
+}
+
+// pretend serves what an agent would answer, and returns its socket.
+func pretend(t *testing.T, answers http.Handler) (socket string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: answers}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	return socket
 }

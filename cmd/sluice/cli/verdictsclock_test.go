@@ -3,9 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"net"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -35,14 +33,7 @@ func TestWatchGoesOnAfterTheClockWasSetBack(t *testing.T) {
 		tell(1, time.Now())
 		<-r.Context().Done()
 	})
-	socket := filepath.Join(t.TempDir(), "s")
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: mux}
-	go server.Serve(l)
-	defer server.Close()
+	socket := pretend(t, mux)
 
 	var out, stderr buffer
 	ctx, interrupt := context.WithCancel(t.Context())
