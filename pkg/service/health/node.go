@@ -1,7 +1,6 @@
 package health
 
 import (
-	"encoding/json"
 	"net/http"
 	"time"
 )
@@ -27,12 +26,6 @@ func (o *Options) ofNode() http.Handler {
 
 func (o *Options) answerOfNode(w http.ResponseWriter, well bool, eligible *bool) {
 	now := time.Now().UTC()
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("X-Content-Type-Options", "nosniff")
-	if !o.Healthy() || !well {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	// The bridge was looked at just now. An error is that of the connection.
-	_ = json.NewEncoder(w).Encode(nodeReport{LastUpdated: now, CurrentTime: now, NodeEligible: eligible})
+	// The bridge is looked at just now.
+	reply(w, well && o.Healthy(), nodeReport{LastUpdated: now, CurrentTime: now, NodeEligible: eligible})
 }

@@ -213,14 +213,19 @@ type report struct {
 func (a *answer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	out := report{LocalEndpoints: int(a.local.Load()), ServiceProxyHealthy: a.healthy()}
 	out.Service.Namespace, out.Service.Name = a.service.Namespace, a.service.Name
+	// Some load balancers share connections out by this.
+	w.Header().Set("X-Load-Balancing-Endpoint-Weight", strconv.Itoa(out.LocalEndpoints))
+	reply(w, out.LocalEndpoints > 0 && out.ServiceProxyHealthy, out)
+}
+
+// reply answers 200 if all is well, else 503, with a report in JSON.
+func reply(w http.ResponseWriter, well bool, report any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Content-Type-Options", "nosniff")
-	// Some load balancers share connections out by this.
-	h.Set("X-Load-Balancing-Endpoint-Weight", strconv.Itoa(out.LocalEndpoints))
-	if out.LocalEndpoints == 0 || !out.ServiceProxyHealthy {
+	if !well {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	// An error is that of the connection: there is nobody to tell.
-	_ = json.NewEncoder(w).Encode(out)
+	_ = json.NewEncoder(w).Encode(report)
 }

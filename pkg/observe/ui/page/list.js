@@ -11,8 +11,8 @@ let lists = 0;
 
 export class List {
   // columns are {title, cell(row), class}; key(row) names a row; open(row) is called
-  // for a row that is clicked. If fixed is set, rows of one key are alike. If newest is set, rows come in at the top, and the list
-  // says how many have come out of sight.
+  // for a row that is clicked. If fixed is set, rows of one key are alike. If newest is
+  // set, rows come in at the top, and the list says how many have come out of sight.
   constructor({ label, name, columns, key, open, rowClass, newest, fixed }) {
     Object.assign(this, { columns, key, open, rowClass, fixed });
     this.id = `list${++lists}`;

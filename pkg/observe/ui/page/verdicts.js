@@ -18,7 +18,7 @@ export class VerdictsView {
   constructor() {
     this.events = []; // the newest first
     this.list = new List({
-      label: "Verdicts, the newest first", name: "verdicts", newest: true, fixed: true, key: (e) => e.seq, open: (e) => this.open(e), rowClass: (e) => (e.verdict === "allowed" ? "" : "no"),
+      label: "Verdicts, the newest first", name: "verdicts", newest: true, fixed: true, key: (e) => `${e.seq} ${e.time}`, open: (e) => this.open(e), rowClass: (e) => (e.verdict === "allowed" ? "" : "no"),
       columns: [
         { title: "Time", cell: (e) => clock(e.time), class: "mono" },
         { title: "Verdict", cell: (e) => badge(e.verdict) },
